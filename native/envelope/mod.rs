@@ -1,0 +1,1 @@
+//! The sealed file format: bytes only, no I/O, no key service.

@@ -1,0 +1,1 @@
+//! Data keys: drawn, cached, unwrapped.

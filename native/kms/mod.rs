@@ -1,0 +1,77 @@
+//! Key services behind one trait: whoever holds the key-encryption keys (KEK) wraps and unwraps our data keys.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use crate::context::EncryptionContext;
+use crate::error::Result;
+use crate::secret::Secret;
+
+/// A key-encryption key in a key service, which never leaves it.
+///
+/// Every method may be called from any thread; the futures run on the engine's runtime thread. Implementations hold no
+/// retry, time-out or cache of their own: decorators over this trait do that for all of them alike.
+#[async_trait]
+pub trait KmsClient: Send + Sync + fmt::Debug {
+    /// Which service this is, as files name it in their key slots: `local`, `aws`, ...
+    fn provider(&self) -> &str;
+
+    /// The key-encryption key, as files name it in their key slots.
+    fn key_id(&self) -> &str;
+
+    /// Wraps `plaintext` under the current version, bound to `context`.
+    async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey>;
+
+    /// Unwraps what [`encrypt`](Self::encrypt) gave, under the version that wrapped it and the same context.
+    async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret>;
+
+    /// Draws a fresh data key and wraps it.
+    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)>;
+
+    /// The version that new data keys are wrapped under.
+    async fn current_key_version(&self) -> Result<KeyVersion>;
+
+    /// Every version that the service still knows, oldest first.
+    async fn key_versions(&self) -> Result<Vec<KeyVersion>>;
+
+    /// Makes a new version the current one. The old ones still unwrap.
+    async fn rotate(&self) -> Result<KeyVersion>;
+
+    /// Wraps a wrapped key again under the current version, inside the service where it can.
+    async fn rewrap(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<WrappedKey> {
+        let plaintext = self.decrypt(wrapped, context).await?;
+        self.encrypt(&plaintext, context).await
+    }
+
+    /// Proves that the key can be reached and used; the error names what is missing.
+    async fn test_connection(&self) -> Result<()>;
+}
+
+/// A data key as the key service returns it: safe to store beside the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrappedKey {
+    /// The version of the key-encryption key that wrapped it.
+    pub version: String,
+    /// The service's own bytes, opaque to us and never used as an identity.
+    pub bytes: Vec<u8>,
+}
+
+/// What kind of data key to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySpec {
+    /// 256 bits.
+    Aes256,
+}
+
+/// One version of a key-encryption key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyVersion {
+    /// The service's name of this version.
+    pub id: String,
+    /// When the service made it. Rotation reads the age of a key here and nowhere else.
+    pub created_at: SystemTime,
+    /// False once the version is disabled.
+    pub enabled: bool,
+}

@@ -1,0 +1,14 @@
+//! Sealpoint: envelope encryption of everything Apache Flink persists.
+//!
+//! The modules point one way, from the outside in: `ffi`, `cli`, `stream` -> `engine` -> `keys`, `metrics` ->
+//! `envelope`, `kms` -> `config`, `context`, `secret`, `error`. `tests/layering.rs` holds them to it.
+
+pub mod config;
+pub mod context;
+pub mod envelope;
+pub mod error;
+pub mod keys;
+pub mod kms;
+pub mod secret;
+
+pub use error::{Code, Error, Result};
