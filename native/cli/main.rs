@@ -1,2 +1,41 @@
-//! The command-line tool.
-fn main() {}
+//! The command-line tool: one file a subcommand.
+
+mod config;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sealpoint::error::Kind;
+
+/// Envelope encryption of everything Apache Flink persists.
+#[derive(Debug, Parser)]
+#[command(name = "sealpoint", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration, or print what can be configured
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Config(command) => config::run(command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sealpoint: {error}");
+            ExitCode::from(exit_code(error.kind()))
+        }
+    }
+}
+
+/// 2 says that the request was wrong, 1 that carrying it out failed.
+fn exit_code(kind: Kind) -> u8 {
+    if matches!(kind, Kind::Config | Kind::InvalidArgument | Kind::Unsupported) { 2 } else { 1 }
+}

@@ -1,0 +1,305 @@
+//! What an operator configures: one grammar from Flink's configuration, a TOML file and the environment.
+//!
+//! [`options`] is the table of everything that can be set; [`Settings`] are raw keys and values checked against it; an
+//! [`EncryptionConfig`] is what they mean. Unknown keys, values out of range and contradictions are errors that name
+//! the key, so code beyond this module never checks again.
+
+mod effective;
+pub mod options;
+pub mod reference;
+mod resolve;
+mod settings;
+mod tenants;
+mod value;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::EncryptionContext;
+use crate::error::{Error, Result};
+
+pub use effective::Effective;
+pub use settings::Settings;
+pub use tenants::{TenantConfig, Tenants};
+
+/// The whole policy of one engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Settings", into = "Settings")]
+pub struct EncryptionConfig {
+    /// False: nothing new is sealed. Sealed files are still opened.
+    pub enabled: bool,
+    /// The suite that new files are sealed with.
+    pub algorithm: EncryptionAlgorithm,
+    /// The suites that files may have to be opened; holds `algorithm`.
+    pub allowed_algorithms: Vec<EncryptionAlgorithm>,
+    /// Plaintext bytes a chunk, a power of two from 4 KiB to 1 MiB.
+    pub chunk_size: u32,
+    /// Who the files belong to, and who may be opened.
+    pub tenants: Tenants,
+    /// Pairs that every data key and file is bound to.
+    pub encryption_context: EncryptionContext,
+    /// The key service that holds the key-encryption keys.
+    pub kms_provider: KmsProvider,
+    /// How a key service is called, whichever it is.
+    pub kms_config: KmsConfig,
+    /// When a fresh data key is drawn.
+    pub data_key: DataKeyPolicy,
+    /// How long unwrapped data keys are kept.
+    pub cache: CacheConfig,
+    /// What happens while the key service is away.
+    pub outage: OutagePolicy,
+    /// When the key-encryption key is rotated.
+    pub key_rotation: KeyRotationPolicy,
+    /// The audit log.
+    pub audit_logging: bool,
+    /// Only validated cryptography.
+    pub fips_mode: bool,
+    /// On Flink: state that would be written unsealed is an error, not a warning.
+    pub require_sealed: bool,
+    /// On the JVM: how bytes cross the border.
+    pub jni_arrays: JniArrays,
+    /// What was set, as it was set.
+    settings: Settings,
+}
+
+/// The authenticated cipher suite of a sealed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EncryptionAlgorithm {
+    /// AES-256-GCM (NIST SP 800-38D).
+    Aes256Gcm,
+    /// AES-256-CBC with HMAC-SHA-256, encrypt-then-MAC.
+    Aes256CbcHmac,
+}
+
+/// A key service and how to find its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KmsProvider {
+    /// AWS KMS.
+    AwsKms(AwsKmsConfig),
+    /// Azure Key Vault.
+    AzureKeyVault(AzureKeyVaultConfig),
+    /// Google Cloud KMS.
+    GcpKms(GcpKmsConfig),
+    /// A keyring file on this machine: for trying out and for tests.
+    LocalHsm(LocalHsmConfig),
+}
+
+/// A key of AWS KMS. Credentials are those of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsKmsConfig {
+    /// The region of the key.
+    pub region: String,
+    /// Key id, ARN or alias.
+    pub key_id: String,
+}
+
+/// A key of Azure Key Vault. Credentials are those of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AzureKeyVaultConfig {
+    /// `https://<vault>.vault.azure.net`
+    pub vault_url: String,
+    /// The key's name in the vault.
+    pub key_name: String,
+    /// A version to stay on; the newest by default.
+    pub key_version: Option<String>,
+}
+
+/// A key of Google Cloud KMS. Credentials are those of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GcpKmsConfig {
+    /// The project's id.
+    pub project: String,
+    /// The location, `global` or a region.
+    pub location: String,
+    /// The key ring's name.
+    pub key_ring: String,
+    /// The key's name.
+    pub key_name: String,
+}
+
+/// A keyring file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalHsmConfig {
+    /// Where the keyring is.
+    pub keyring: PathBuf,
+    /// The key in it.
+    pub key: String,
+    /// The file that holds its passphrase, if it has one.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// How a key service is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KmsConfig {
+    /// The longest that a call may take.
+    pub timeout: Duration,
+}
+
+/// When a fresh data key is drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataKeyPolicy {
+    /// What an epoch is.
+    pub scope: DataKeyScope,
+    /// The most time that a data key seals.
+    pub max_age: Duration,
+    /// The most files under one data key.
+    pub max_files: u64,
+    /// The most plaintext bytes under one data key.
+    pub max_bytes: u64,
+}
+
+/// What an epoch is: the life of a data key, within its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataKeyScope {
+    /// One checkpoint in one process.
+    Checkpoint,
+    /// A stretch of time.
+    Interval(Duration),
+}
+
+/// How long unwrapped data keys are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// The most keys kept for one tenant.
+    pub max_keys: usize,
+    /// How long a key is kept before the key service is asked again.
+    pub ttl: Duration,
+    /// How long a refusal is remembered.
+    pub negative_ttl: Duration,
+}
+
+/// What happens while the key service is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutagePolicy {
+    /// How long sealing goes on with the current data key after the key service last answered.
+    pub seal_for: Duration,
+}
+
+/// When the key-encryption key is rotated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRotationPolicy {
+    /// Whether its age matters at all.
+    pub enabled: bool,
+    /// The age at which it is rotated.
+    pub interval_days: u32,
+    /// The age past which it must not seal any more.
+    pub max_age_days: u32,
+    /// Whether the coordinator rotates it, or only says so.
+    pub auto_rotate: bool,
+}
+
+/// How bytes cross between the JVM and the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JniArrays {
+    /// Critical sections where the JVM pins regions (JDK 22 and later), direct buffers elsewhere.
+    Auto,
+    /// Critical sections.
+    Critical,
+    /// Direct buffers.
+    Direct,
+}
+
+impl EncryptionConfig {
+    /// The policy of these keys (without the prefix `sealpoint.`) and values.
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self> {
+        Settings::from_pairs(pairs)?.resolve()
+    }
+
+    /// The policy of a TOML text.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Settings::from_toml(text)?.resolve()
+    }
+
+    /// The policy of a TOML file, not overridden by the environment; see [`load`](Self::load).
+    pub fn from_toml_file(path: &Path) -> Result<Self> {
+        Settings::from_toml_file(path)?.resolve().map_err(|error| error.at(path.display()))
+    }
+
+    /// The policy of a TOML file, overridden by this process's `SEALPOINT_*` variables.
+    pub fn load(path: &Path) -> Result<Self> {
+        let settings = Settings::from_toml_file(path)?.with_environment(std::env::vars_os())?;
+        settings.resolve().map_err(|error| error.at(path.display()))
+    }
+
+    /// This policy overridden by variables such as `SEALPOINT_KMS_LOCAL_KEYRING`; others are ignored.
+    pub fn with_environment<K, V>(self, variables: impl IntoIterator<Item = (K, V)>) -> Result<Self>
+    where
+        K: Into<std::ffi::OsString>,
+        V: Into<std::ffi::OsString>,
+    {
+        self.settings.with_environment(variables)?.resolve()
+    }
+
+    /// The keys and values that this policy was made of.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The key-encryption key of a tenant, with the rest of the provider's configuration.
+    pub fn kms_provider_of(&self, tenant: &str) -> KmsProvider {
+        match self.tenants.key_of(tenant) {
+            Some(key) => self.kms_provider.with_key(key),
+            None => self.kms_provider.clone(),
+        }
+    }
+}
+
+impl EncryptionAlgorithm {
+    /// Every suite.
+    pub const ALL: [EncryptionAlgorithm; 2] = [EncryptionAlgorithm::Aes256Gcm, EncryptionAlgorithm::Aes256CbcHmac];
+
+    /// As the configuration names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            EncryptionAlgorithm::Aes256Gcm => "aes-256-gcm",
+            EncryptionAlgorithm::Aes256CbcHmac => "aes-256-cbc-hmac",
+        }
+    }
+}
+
+impl KmsProvider {
+    /// As the configuration and the key slots of files name it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            KmsProvider::AwsKms(_) => "aws",
+            KmsProvider::AzureKeyVault(_) => "azure",
+            KmsProvider::GcpKms(_) => "gcp",
+            KmsProvider::LocalHsm(_) => "local",
+        }
+    }
+
+    /// The same service with another key of it.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> KmsProvider {
+        let mut other = self.clone();
+        match &mut other {
+            KmsProvider::AwsKms(config) => config.key_id = key.to_owned(),
+            KmsProvider::AzureKeyVault(config) => config.key_name = key.to_owned(),
+            KmsProvider::GcpKms(config) => config.key_name = key.to_owned(),
+            KmsProvider::LocalHsm(config) => config.key = key.to_owned(),
+        }
+        other
+    }
+}
+
+impl Default for KeyRotationPolicy {
+    fn default() -> Self {
+        KeyRotationPolicy { enabled: true, interval_days: 30, max_age_days: 90, auto_rotate: true }
+    }
+}
+
+impl TryFrom<Settings> for EncryptionConfig {
+    type Error = Error;
+
+    fn try_from(settings: Settings) -> Result<Self> {
+        settings.resolve()
+    }
+}
+
+impl From<EncryptionConfig> for Settings {
+    fn from(config: EncryptionConfig) -> Settings {
+        config.settings
+    }
+}
