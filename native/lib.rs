@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod error;
 pub mod keys;
 pub mod kms;
+pub mod metrics;
 pub mod secret;
 
 pub use error::{Code, Error, Result};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use sealpoint::Result;
 use sealpoint::config::{EncryptionConfig, reference};
+use sealpoint::metrics;
 
 /// The subcommands of `sealpoint config`.
 #[derive(Debug, Subcommand)]
@@ -16,6 +17,8 @@ pub enum Command {
     },
     /// Print docs/CONFIG.md: every key, its values and its default
     Reference,
+    /// Print docs/METRICS.md: every metric and what it says
+    Metrics,
 }
 
 /// Runs one of them.
@@ -24,6 +27,10 @@ pub fn run(command: Command) -> Result<()> {
         Command::Check { file } => check(&file),
         Command::Reference => {
             print!("{}", reference::markdown());
+            Ok(())
+        }
+        Command::Metrics => {
+            print!("{}", metrics::markdown());
             Ok(())
         }
     }
