@@ -1,6 +1,7 @@
 //! The command-line tool: one file a subcommand.
 
 mod config;
+mod keyring;
 
 use std::process::ExitCode;
 
@@ -20,11 +21,15 @@ enum Command {
     /// Check a configuration, or print what can be configured
     #[command(subcommand)]
     Config(config::Command),
+    /// Make, show and rotate a local keyring
+    #[command(subcommand)]
+    Keyring(keyring::Command),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Config(command) => config::run(command),
+        Command::Keyring(command) => keyring::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

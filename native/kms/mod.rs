@@ -1,5 +1,8 @@
 //! Key services behind one trait: whoever holds the key-encryption keys (KEK) wraps and unwraps our data keys.
 
+mod connect;
+pub mod local;
+
 use std::fmt;
 use std::time::SystemTime;
 
@@ -8,6 +11,8 @@ use async_trait::async_trait;
 use crate::context::EncryptionContext;
 use crate::error::Result;
 use crate::secret::Secret;
+
+pub use connect::{Clients, connect};
 
 /// A key-encryption key in a key service, which never leaves it.
 ///

@@ -1,0 +1,202 @@
+//! `sealpoint keyring`: the local keyring file, made, shown and rotated.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::{Args, Subcommand};
+use sealpoint::Result;
+use sealpoint::kms::local::{Keyring, KeyringFile};
+
+const DEFAULT_KEY: &str = "sealpoint";
+
+/// The subcommands of `sealpoint keyring`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a keyring with one fresh key; an existing file is never touched
+    Create {
+        #[command(flatten)]
+        file: FileArguments,
+        #[command(flatten)]
+        key: KeyArguments,
+    },
+    /// Add another key to a keyring
+    Add {
+        #[command(flatten)]
+        file: FileArguments,
+        /// The new key's name
+        #[arg(long, value_name = "NAME")]
+        key: String,
+    },
+    /// Show keys and versions, never key material
+    Show {
+        #[command(flatten)]
+        file: FileArguments,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a fresh version of a key the current one; the old ones still unwrap
+    Rotate {
+        #[command(flatten)]
+        file: FileArguments,
+        #[command(flatten)]
+        key: KeyArguments,
+    },
+    /// Disable an old version: what it wrapped cannot be opened any more
+    Disable(VersionArguments),
+    /// Enable a version again
+    Enable(VersionArguments),
+}
+
+/// Which keyring.
+#[derive(Debug, Args)]
+pub struct FileArguments {
+    /// The keyring file
+    path: PathBuf,
+    /// The file that holds its passphrase, if it has one
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// Which key of it.
+#[derive(Debug, Args)]
+pub struct KeyArguments {
+    /// The key's name
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_KEY)]
+    key: String,
+}
+
+/// Which version of a key.
+#[derive(Debug, Args)]
+pub struct VersionArguments {
+    #[command(flatten)]
+    file: FileArguments,
+    /// The version's number
+    version: u32,
+    #[command(flatten)]
+    key: KeyArguments,
+}
+
+/// Runs one of them.
+pub fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Create { file, key } => {
+            file.open()?.create(&key.key)?;
+            println!("created {} with key '{}' version 1", file.path.display(), key.key);
+            println!("Keep a copy in a safe place: without it nothing sealed under it can be opened.");
+            Ok(())
+        }
+        Command::Add { file, key } => {
+            file.open()?.update(|keyring| keyring.add(&key, SystemTime::now()).map(drop))?;
+            println!("added key '{key}' version 1 to {}", file.path.display());
+            Ok(())
+        }
+        Command::Show { file, json } => {
+            let (_, keyring) = file.open()?.load()?;
+            if json {
+                show_json(&keyring)
+            } else {
+                show(&keyring)
+            }
+            Ok(())
+        }
+        Command::Rotate { file, key } => {
+            let rotate = |keyring: &mut Keyring| Ok(keyring.key_mut(&key.key)?.rotate(SystemTime::now())?.id());
+            let version = file.open()?.update(rotate)?;
+            println!("key '{}' of {} is at version {version}", key.key, file.path.display());
+            Ok(())
+        }
+        Command::Disable(arguments) => arguments.set_enabled(false),
+        Command::Enable(arguments) => arguments.set_enabled(true),
+    }
+}
+
+impl FileArguments {
+    fn open(&self) -> Result<KeyringFile> {
+        KeyringFile::new(&self.path, self.passphrase_file.as_deref())
+    }
+}
+
+impl VersionArguments {
+    fn set_enabled(&self, enabled: bool) -> Result<()> {
+        let (key, version) = (&self.key.key, self.version);
+        self.file.open()?.update(|keyring| keyring.key_mut(key)?.set_enabled(version, enabled))?;
+        let state = if enabled { "enabled" } else { "disabled" };
+        println!("key '{key}' version {version} of {} is {state}", self.file.path.display());
+        Ok(())
+    }
+}
+
+fn show(keyring: &Keyring) {
+    let mark = if std::io::stdout().is_terminal() { "\u{1b}[1mcurrent\u{1b}[0m" } else { "current" };
+    println!("passphrase: {}", if keyring.has_passphrase() { "yes" } else { "no" });
+    for key in keyring.keys() {
+        println!("key '{}'", key.name());
+        for version in key.versions() {
+            let last = key.versions().last().is_some_and(|last| last.id() == version.id());
+            let state = if !version.is_enabled() {
+                "disabled"
+            } else if last {
+                mark
+            } else {
+                "enabled"
+            };
+            println!("  version {:>4}  created {}  {state}", version.id(), utc(version.created_at_ms()));
+        }
+    }
+}
+
+fn show_json(keyring: &Keyring) {
+    let versions = |key: &sealpoint::kms::local::Key| -> Vec<serde_json::Value> {
+        let each = key.versions().iter().map(|version| {
+            serde_json::json!({
+                "version": version.id(), "created_at_ms": version.created_at_ms(), "enabled": version.is_enabled(),
+            })
+        });
+        each.collect()
+    };
+    let keys: Vec<_> = keyring
+        .keys()
+        .iter()
+        .map(|key| {
+            let current = key.versions().last().map(|version| version.id());
+            serde_json::json!({"name": key.name(), "current": current, "versions": versions(key)})
+        })
+        .collect();
+    println!("{}", serde_json::json!({"passphrase": keyring.has_passphrase(), "keys": keys}));
+}
+
+/// `2026-01-31 23:59:59 UTC`, by the days-to-date rule of the proleptic Gregorian calendar.
+fn utc(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days since 0000-03-01, so that a leap day is the last of its year.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn times_are_shown_in_the_civil_calendar() {
+        for (seconds, shown) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_709_251_199, "2024-02-29 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(utc(seconds * 1000), shown);
+        }
+    }
+}

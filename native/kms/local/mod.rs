@@ -1,0 +1,172 @@
+//! `local`: a keyring file instead of a key service, for trying out and for tests.
+
+mod aead;
+mod file;
+mod keyring;
+mod passphrase;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Once};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::config::LocalHsmConfig;
+use crate::context::EncryptionContext;
+use crate::error::{Error, Kind, Result};
+use crate::kms::{KeySpec, KeyVersion, KmsClient, WrappedKey};
+use crate::secret::Secret;
+
+pub use keyring::{Key, Keyring, KeyringFile, Version};
+
+/// The first byte of what [`LocalHsmClient`] wraps: nonce (12), ciphertext and tag (16) of AES-256-GCM follow, with the
+/// canonical context as associated data.
+const WRAP_VERSION: u8 = 1;
+
+/// One key of a keyring file. The file is looked at with every call, so a rotation by another process holds at once.
+#[derive(Clone)]
+pub struct LocalHsmClient {
+    source: Arc<Source>,
+    key: String,
+}
+
+/// The keyring, shared by the clients of all its keys.
+struct Source {
+    file: KeyringFile,
+    loaded: Mutex<(file::Stamp, Arc<Keyring>)>,
+}
+
+impl LocalHsmClient {
+    /// Opens the keyring; the error says what is wrong with it, and what to do.
+    pub fn open(config: &LocalHsmConfig) -> Result<LocalHsmClient> {
+        static ANNOUNCED: Once = Once::new();
+        let file = KeyringFile::new(&config.keyring, config.passphrase_file.as_deref())?;
+        let (stamp, keyring) = file.load()?;
+        keyring.key(&config.key).map_err(|error| file.at(error))?;
+        ANNOUNCED.call_once(|| {
+            log::warn!(
+                "the key service is the local keyring {}: for trying out and for tests only",
+                config.keyring.display()
+            );
+        });
+        let source = Source { file, loaded: Mutex::new((stamp, Arc::new(keyring))) };
+        Ok(LocalHsmClient { source: Arc::new(source), key: config.key.clone() })
+    }
+
+    /// Another key of the same keyring.
+    pub fn with_key(&self, key: &str) -> Result<LocalHsmClient> {
+        self.source.current()?.key(key).map_err(|error| self.source.file.at(error))?;
+        Ok(LocalHsmClient { source: Arc::clone(&self.source), key: key.to_owned() })
+    }
+
+    /// Where the keyring is.
+    pub fn path(&self) -> &Path {
+        self.source.file.path()
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Key) -> Result<T>) -> Result<T> {
+        let keyring = self.source.current()?;
+        keyring.key(&self.key).and_then(read).map_err(|error| self.source.file.at(error))
+    }
+
+    fn wrap(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey> {
+        self.with(|key| {
+            let version = key.current()?;
+            let mut bytes = vec![WRAP_VERSION];
+            bytes.extend(aead::seal(version.material(), &context.encode(), plaintext.expose())?);
+            Ok(WrappedKey { version: version.id().to_string(), bytes })
+        })
+    }
+
+    fn unwrap(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
+        self.with(|key| {
+            let version = key.usable(&wrapped.version)?;
+            let refused = || {
+                Kind::WrappedKey.error(format_args!(
+                    "key '{}' version {} refuses the wrapped data key: it is damaged, or was wrapped for another tenant or encryption context",
+                    key.name(),
+                    version.id()
+                ))
+            };
+            match wrapped.bytes.split_first() {
+                Some((&WRAP_VERSION, sealed)) => {
+                    aead::open(version.material(), &context.encode(), sealed)?.ok_or_else(refused)
+                }
+                Some(_) | None => Err(refused()),
+            }
+        })
+    }
+}
+
+impl Source {
+    /// The keyring as it is now; the file is read only if it was replaced since.
+    fn current(&self) -> Result<Arc<Keyring>> {
+        let mut loaded = self.loaded.lock();
+        if self.file.stamp()? != loaded.0 {
+            let (stamp, keyring) = self.file.load()?;
+            *loaded = (stamp, Arc::new(keyring));
+        }
+        Ok(Arc::clone(&loaded.1))
+    }
+}
+
+#[async_trait]
+impl KmsClient for LocalHsmClient {
+    fn provider(&self) -> &str {
+        "local"
+    }
+
+    fn key_id(&self) -> &str {
+        &self.key
+    }
+
+    async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey> {
+        self.wrap(plaintext, context)
+    }
+
+    async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
+        self.unwrap(wrapped, context)
+    }
+
+    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
+        let length = match spec {
+            KeySpec::Aes256 => 32,
+        };
+        let secret = Secret::random(length)?;
+        let wrapped = self.wrap(&secret, context)?;
+        Ok((secret, wrapped))
+    }
+
+    async fn current_key_version(&self) -> Result<KeyVersion> {
+        self.with(|key| Ok(key.current()?.describe()))
+    }
+
+    async fn key_versions(&self) -> Result<Vec<KeyVersion>> {
+        self.with(|key| Ok(key.versions().iter().map(Version::describe).collect()))
+    }
+
+    async fn rotate(&self) -> Result<KeyVersion> {
+        self.source.file.update(|keyring| Ok(keyring.key_mut(&self.key)?.rotate(SystemTime::now())?.describe()))
+    }
+
+    async fn test_connection(&self) -> Result<()> {
+        let context = EncryptionContext::new([("sealpoint:probe", "1")])?;
+        let probe = Secret::random(32)?;
+        let opened = self.unwrap(&self.wrap(&probe, &context)?, &context)?;
+        if opened.expose() == probe.expose() { Ok(()) } else { Err(self.broken()) }
+    }
+}
+
+impl LocalHsmClient {
+    fn broken(&self) -> Error {
+        Kind::Internal.error(format_args!("key '{}' does not unwrap what it wrapped", self.key))
+    }
+}
+
+impl fmt::Debug for LocalHsmClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalHsmClient({}, {})", self.path().display(), self.key)
+    }
+}
