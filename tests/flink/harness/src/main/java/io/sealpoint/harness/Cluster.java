@@ -1,0 +1,252 @@
+package io.sealpoint.harness;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/** A Flink cluster of separate processes on loopback: started, asked over REST, hurt, and always ended. */
+public final class Cluster implements AutoCloseable {
+
+    private static final String JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint";
+    private static final String TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner";
+
+    private final ClusterSpec spec;
+    private final Path workDir;
+    private final Map<String, String> ports = new LinkedHashMap<>();
+    private final List<FlinkProcess> processes = new ArrayList<>();
+    private final List<FlinkProcess> taskManagers = new ArrayList<>();
+    private final Rest rest;
+    private FlinkProcess jobManager;
+    private String jarId;
+    private int jobs;
+
+    private Cluster(ClusterSpec spec, Path workDir) throws IOException {
+        this.spec = spec;
+        this.workDir = Files.createDirectories(workDir);
+        int[] free = freePorts(2);
+        ports.put("jobmanager.rpc.port", String.valueOf(free[0]));
+        ports.put("rest.port", String.valueOf(free[1]));
+        ports.put("rest.bind-port", String.valueOf(free[1]));
+        rest = new Rest(free[1]);
+    }
+
+    /** Returns once every TaskManager has registered; an error holds the logs. */
+    public static Cluster start(ClusterSpec spec, Path workDir) throws Exception {
+        Cluster cluster = launch(spec, workDir);
+        try {
+            cluster.awaitReady();
+            return cluster;
+        } catch (Throwable failure) {
+            cluster.close();
+            throw failure;
+        }
+    }
+
+    /** Starts the processes and returns at once, for clusters that must refuse to start. */
+    public static Cluster launch(ClusterSpec spec, Path workDir) throws IOException {
+        Cluster cluster = new Cluster(spec, workDir);
+        try {
+            cluster.startJobManager();
+            for (int i = 0; i < spec.taskManagers; i++) {
+                cluster.startTaskManager();
+            }
+            return cluster;
+        } catch (Throwable failure) {
+            cluster.close();
+            throw failure;
+        }
+    }
+
+    public Distribution flink() {
+        return spec.flink;
+    }
+
+    public void awaitReady() throws Exception {
+        Await.answer("the cluster to start", this::evidence, () -> {
+            String dead = processes.stream().filter(process -> !process.isAlive() && (process == jobManager || taskManagers.contains(process)))
+                    .map(FlinkProcess::name).collect(Collectors.joining(", "));
+            if (!dead.isEmpty()) {
+                throw new AssertionError(dead + " ended instead of starting\n" + evidence());
+            }
+            return registeredTaskManagers() == taskManagers.size() ? Optional.of(true) : Optional.empty();
+        });
+        if (jarId == null) {
+            jarId = rest.uploadJar(Distribution.jobJar());
+        }
+    }
+
+    /** Where the JobManager died by itself: its log has the reason. */
+    public void awaitJobManagerExit() throws Exception {
+        Await.answer("the JobManager to give up", this::evidence, () -> jobManager.isAlive() ? Optional.empty() : Optional.of(true));
+    }
+
+    public Job submit(JobSpec job) throws IOException, InterruptedException {
+        Path folder = Files.createDirectories(workDir.resolve("jobs").resolve(String.valueOf(jobs++)));
+        Path report = Files.createDirectories(folder.resolve("report"));
+        Path pace = folder.resolve("pace");
+        Job.writePace(pace, 0);
+
+        Map<String, String> settings = new LinkedHashMap<>(job.settings());
+        Map<String, Object> request = new LinkedHashMap<>();
+        request.put("parallelism", job.parallelism());
+        request.put("programArgsList", List.of(
+                "--customers", String.valueOf(job.customers()),
+                "--orders-each", String.valueOf(job.ordersEach()),
+                "--work", String.valueOf(job.workMicros()),
+                "--pace", pace.toString(),
+                "--report", report.toString()));
+        if (job.restoreFrom() != null) {
+            settings.put("execution.state-recovery.path", job.restoreFrom());
+            settings.put("execution.state-recovery.claim-mode", job.claim().name());
+            request.put("savepointPath", job.restoreFrom());
+        }
+        request.put("flinkConfiguration", settings);
+        JsonNode answer = rest.post("/jars/" + jarId + "/run", request);
+        return new Job(rest, answer.get("jobid").asText(), job, pace, report, this::evidence);
+    }
+
+    public int taskManagers() {
+        return taskManagers.size();
+    }
+
+    public FlinkProcess startTaskManager() throws IOException {
+        int number = (int) processes.stream().filter(process -> process != jobManager).count();
+        FlinkProcess started = launch("taskmanager-" + number, TASK_MANAGER, spec.taskManagerSettings, spec.taskManagerFlags);
+        taskManagers.add(started);
+        return started;
+    }
+
+    /** @return the pid that was killed */
+    public long killTaskManager(int index) throws InterruptedException {
+        FlinkProcess victim = taskManagers.remove(index);
+        victim.kill();
+        return victim.pid();
+    }
+
+    private void startJobManager() throws IOException {
+        jobManager = launch("jobmanager", JOB_MANAGER, spec.jobManagerSettings, spec.jobManagerFlags);
+    }
+
+    private FlinkProcess launch(String name, String mainClass, Map<String, String> settings, List<String> flags) throws IOException {
+        Path conf = Files.createDirectories(workDir.resolve("conf-" + name));
+        Map<String, String> all = new LinkedHashMap<>(settings);
+        all.putAll(ports);
+        all.putIfAbsent("io.tmp.dirs", Files.createDirectories(workDir.resolve("tmp").resolve(name)).toString());
+        StringBuilder yaml = new StringBuilder();
+        all.forEach((key, value) -> yaml.append(key).append(": \"").append(value.replace("\"", "\\\"")).append("\"\n"));
+        Files.writeString(conf.resolve("config.yaml"), yaml);
+
+        List<String> classPath = new ArrayList<>();
+        classPath.add(spec.flink.lib() + "/*");
+        spec.jars.forEach(jar -> classPath.add(jar.toString()));
+        classPath.add(ownClasses());
+        FlinkProcess process = FlinkProcess.start(name, workDir, mainClass, classPath, flags, conf);
+        processes.add(process);
+        return process;
+    }
+
+    private int registeredTaskManagers() throws InterruptedException {
+        try {
+            return rest.get("/taskmanagers").get("taskmanagers").size();
+        } catch (IOException notYet) {
+            return -1;
+        }
+    }
+
+    /** Every line of every log, of processes that were killed too. */
+    public Stream<String> logLines() {
+        return processes.stream().flatMap(process -> {
+            try {
+                return process.logLines().stream();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        });
+    }
+
+    public Stream<String> jobManagerLog() throws IOException {
+        return jobManager.logLines().stream();
+    }
+
+    /**
+     * What no run may contain, whatever it was about: a crash of the JVM, a thread that stopped because memory ran out, state that
+     * is not what was stored, or a misuse of JNI by our library (RocksDB's own are not ours to judge).
+     */
+    public List<String> faults() throws IOException {
+        List<String> faults = new ArrayList<>();
+        try (Stream<Path> logs = Files.list(workDir.resolve("log"))) {
+            logs.filter(log -> log.getFileName().toString().startsWith("hs_err")).forEach(log -> faults.add("a JVM crashed: " + log));
+        }
+        for (FlinkProcess process : processes) {
+            List<String> lines = process.logLines();
+            for (int i = 0; i < lines.size(); i++) {
+                String line = lines.get(i);
+                if (line.contains("WRONG STATE") || line.contains("OutOfMemoryError") || line.contains("FATAL ERROR in native method")) {
+                    faults.add(process.name() + ": " + line);
+                } else if (line.contains("in native method") && line.contains("WARNING")) {
+                    String trace = String.join("\n", lines.subList(i, Math.min(lines.size(), i + 8)));
+                    if (trace.contains("io.sealpoint.")) {
+                        faults.add(process.name() + ": " + trace);
+                    }
+                }
+            }
+        }
+        return faults;
+    }
+
+    /** The ends of the logs, for a failure's message. */
+    String evidence() {
+        StringBuilder text = new StringBuilder();
+        for (FlinkProcess process : processes) {
+            text.append("---- ").append(process.log()).append(process.isAlive() ? "" : " (ended)").append('\n');
+            try {
+                text.append(process.logTail(30)).append('\n');
+            } catch (IOException e) {
+                text.append(e).append('\n');
+            }
+        }
+        return text.toString();
+    }
+
+    @Override
+    public void close() {
+        processes.forEach(FlinkProcess::close);
+    }
+
+    /** Where the classes of this harness are, for {@link Leash}. */
+    private static String ownClasses() {
+        try {
+            return Path.of(Cluster.class.getProtectionDomain().getCodeSource().getLocation().toURI()).toString();
+        } catch (java.net.URISyntaxException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static int[] freePorts(int count) throws IOException {
+        List<ServerSocket> held = new ArrayList<>();
+        try {
+            int[] ports = new int[count];
+            for (int i = 0; i < count; i++) {
+                ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+                held.add(socket);
+                ports[i] = socket.getLocalPort();
+            }
+            return ports;
+        } finally {
+            for (ServerSocket socket : held) {
+                socket.close();
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+package io.sealpoint.harness;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Supplier;
+
+/** A submitted customer job. It starts held; {@link #pace} lets it run. */
+public final class Job {
+
+    private static final Set<String> ENDED = Set.of("FINISHED", "CANCELED", "FAILED");
+
+    /** How a savepoint is written: in one format for all state backends, or in the backend's own. */
+    public enum Format {
+        CANONICAL,
+        NATIVE
+    }
+
+    private final Rest rest;
+    private final String id;
+    private final JobSpec spec;
+    private final Path paceFile;
+    private final Path report;
+    private final Supplier<String> logs;
+
+    Job(Rest rest, String id, JobSpec spec, Path paceFile, Path report, Supplier<String> logs) {
+        this.rest = rest;
+        this.id = id;
+        this.spec = spec;
+        this.paceFile = paceFile;
+        this.report = report;
+        this.logs = logs;
+    }
+
+    public String id() {
+        return id;
+    }
+
+    /** Orders a second and source task; 0 holds the job. */
+    public Job pace(long perSecond) throws IOException {
+        writePace(paceFile, perSecond);
+        return this;
+    }
+
+    public Job fullSpeed() throws IOException {
+        return pace(-1);
+    }
+
+    static void writePace(Path file, long perSecond) throws IOException {
+        Path fresh = file.resolveSibling("pace.new");
+        Files.writeString(fresh, String.valueOf(perSecond));
+        Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE);
+    }
+
+    public String state() throws IOException, InterruptedException {
+        return rest.get("/jobs/" + id).get("state").asText();
+    }
+
+    public Job awaitRunning() throws Exception {
+        Await.answer("job " + id + " to run", this::evidence, () -> {
+            JsonNode job = rest.get("/jobs/" + id);
+            failIfEnded(job);
+            for (JsonNode vertex : job.get("vertices")) {
+                if (!vertex.get("status").asText().equals("RUNNING")) {
+                    return Optional.empty();
+                }
+            }
+            return Optional.of(true);
+        });
+        return this;
+    }
+
+    /** Orders that have reached the customers' records since the job, or its latest attempt, started. */
+    public long orders() throws IOException, InterruptedException {
+        JsonNode vertices = rest.get("/jobs/" + id).get("vertices");
+        return vertices.get(vertices.size() - 1).get("metrics").get("read-records").asLong();
+    }
+
+    public Job awaitOrders(long count) throws Exception {
+        Await.answer(count + " orders", this::evidence, () -> {
+            failIfEnded(rest.get("/jobs/" + id));
+            return orders() >= count ? Optional.of(true) : Optional.empty();
+        });
+        return this;
+    }
+
+    public JsonNode checkpointStatistics() throws IOException, InterruptedException {
+        return rest.get("/jobs/" + id + "/checkpoints");
+    }
+
+    public int completedCheckpoints() throws IOException, InterruptedException {
+        return checkpointStatistics().get("counts").get("completed").asInt();
+    }
+
+    public int failedCheckpoints() throws IOException, InterruptedException {
+        return checkpointStatistics().get("counts").get("failed").asInt();
+    }
+
+    /** Waits for as many more completed checkpoints; returns the statistics of the last one. */
+    public JsonNode awaitCheckpoints(int more) throws Exception {
+        int before = completedCheckpoints();
+        return Await.answer(more + " more checkpoints", this::evidence, () -> {
+            failIfEnded(rest.get("/jobs/" + id));
+            JsonNode statistics = checkpointStatistics();
+            return statistics.get("counts").get("completed").asInt() >= before + more
+                    ? Optional.of(statistics.get("latest").get("completed"))
+                    : Optional.empty();
+        });
+    }
+
+    /** Triggers a checkpoint of the configured kind, now. */
+    public Job checkpoint() throws Exception {
+        String request = rest.post("/jobs/" + id + "/checkpoints", Map.of("checkpointType", "CONFIGURED")).get("request-id").asText();
+        JsonNode operation = Await.answer("a checkpoint", this::evidence, () -> {
+            JsonNode answer = rest.get("/jobs/" + id + "/checkpoints/" + request);
+            return answer.get("status").get("id").asText().equals("COMPLETED") ? Optional.of(answer.get("operation")) : Optional.empty();
+        });
+        if (operation.hasNonNull("failure-cause")) {
+            throw new IOException("the checkpoint failed: " + operation.get("failure-cause").path("stack-trace").asText());
+        }
+        return this;
+    }
+
+    public int awaitFailedCheckpoint() throws Exception {
+        return Await.answer("a checkpoint to fail", this::evidence, () -> {
+            int failed = failedCheckpoints();
+            return failed > 0 ? Optional.of(failed) : Optional.empty();
+        });
+    }
+
+    /** How often the job has been started again since it was submitted, by checkpoints restored. */
+    public int restores() throws IOException, InterruptedException {
+        return checkpointStatistics().get("counts").get("restored").asInt();
+    }
+
+    /**
+     * Does harm and waits until the job has got over it: restored from a checkpoint, perhaps several times while Flink still counts on
+     * a process that is gone, and with a checkpoint of its own since.
+     */
+    public Job recoversFrom(Harm harm) throws Exception {
+        int before = restores();
+        harm.happen();
+        Await.answer("the job to recover", this::evidence, () -> {
+            failIfEnded(rest.get("/jobs/" + id));
+            JsonNode latest = checkpointStatistics().get("latest");
+            return restores() > before
+                            && latest.get("completed").path("trigger_timestamp").asLong()
+                                    > latest.get("restored").path("restore_timestamp").asLong()
+                    ? Optional.of(true)
+                    : Optional.empty();
+        });
+        return this;
+    }
+
+    /** Something that a job should survive. */
+    public interface Harm {
+        void happen() throws Exception;
+    }
+
+    /** Triggers a savepoint; the job goes on. @return where it is */
+    public String savepoint(Format format) throws Exception {
+        Map<String, Object> request = new LinkedHashMap<>();
+        request.put("cancel-job", false);
+        request.put("formatType", format.name());
+        return awaitSavepoint(rest.post("/jobs/" + id + "/savepoints", request));
+    }
+
+    /** Stops the job with a savepoint. @return where it is */
+    public String stop(Format format) throws Exception {
+        Map<String, Object> request = new LinkedHashMap<>();
+        request.put("drain", false);
+        request.put("formatType", format.name());
+        String location = awaitSavepoint(rest.post("/jobs/" + id + "/stop", request));
+        awaitEnd("FINISHED");
+        return location;
+    }
+
+    private String awaitSavepoint(JsonNode triggered) throws Exception {
+        String request = triggered.get("request-id").asText();
+        JsonNode operation = Await.answer("a savepoint", this::evidence, () -> {
+            JsonNode answer = rest.get("/jobs/" + id + "/savepoints/" + request);
+            return answer.get("status").get("id").asText().equals("COMPLETED") ? Optional.of(answer.get("operation")) : Optional.empty();
+        });
+        if (operation.has("failure-cause")) {
+            throw new IOException("the savepoint failed: " + operation.get("failure-cause").path("stack-trace").asText());
+        }
+        return operation.get("location").asText();
+    }
+
+    /** Cancels the job; its latest checkpoint is retained. @return where that is */
+    public String cancel() throws Exception {
+        // A checkpoint may complete between the question and the cancelling: ask when it is over.
+        rest.patch("/jobs/" + id + "?mode=cancel");
+        awaitEnd("CANCELED");
+        JsonNode latest = checkpointStatistics().get("latest").get("completed");
+        return latest.isNull() ? null : latest.get("external_path").asText();
+    }
+
+    /** Ends the job if it has not ended, for whoever no longer cares how. */
+    public void abandon() throws Exception {
+        if (ENDED.contains(state())) {
+            return;
+        }
+        rest.patch("/jobs/" + id + "?mode=cancel");
+        Await.answer("job " + id + " to end", this::evidence, () -> ENDED.contains(state()) ? Optional.of(true) : Optional.empty());
+    }
+
+    /** Lets the job run to its end and compares its report with the truth. @return how many customers were compared */
+    public int finishAndCheck() throws Exception {
+        fullSpeed();
+        awaitEnd("FINISHED");
+        return Report.check(report, spec.customers(), spec.ordersEach());
+    }
+
+    /** Waits until the job has failed for good. @return its root exception, as Flink shows it */
+    public String awaitFailure() throws Exception {
+        awaitEnd("FAILED");
+        return exceptions();
+    }
+
+    /** Waits for an exception, be the job restarted after it or not. */
+    public String awaitException() throws Exception {
+        return Await.answer("the job to fail", this::evidence, () -> {
+            String found = exceptions();
+            return found.isEmpty() ? Optional.empty() : Optional.of(found);
+        });
+    }
+
+    public String exceptions() throws IOException, InterruptedException {
+        StringBuilder text = new StringBuilder();
+        for (JsonNode entry : rest.get("/jobs/" + id + "/exceptions").get("exceptionHistory").get("entries")) {
+            text.append(entry.path("stacktrace").asText()).append('\n');
+        }
+        return text.toString();
+    }
+
+    private String latestException() throws IOException, InterruptedException {
+        JsonNode entries = rest.get("/jobs/" + id + "/exceptions").get("exceptionHistory").get("entries");
+        return entries.isEmpty() ? "" : entries.get(0).path("stacktrace").asText();
+    }
+
+    private void awaitEnd(String wanted) throws Exception {
+        Await.answer("job " + id + " to be " + wanted, this::evidence, () -> {
+            JsonNode job = rest.get("/jobs/" + id);
+            if (job.get("state").asText().equals(wanted)) {
+                return Optional.of(true);
+            }
+            failIfEnded(job);
+            return Optional.empty();
+        });
+    }
+
+    private void failIfEnded(JsonNode job) throws IOException, InterruptedException {
+        String state = job.get("state").asText();
+        if (ENDED.contains(state)) {
+            throw new AssertionError("job " + id + " is " + state + "\n" + latestException());
+        }
+    }
+
+    private String evidence() {
+        String exceptions;
+        try {
+            exceptions = latestException();
+        } catch (IOException | InterruptedException e) {
+            exceptions = e.toString();
+        }
+        return exceptions + "\n" + logs.get();
+    }
+}

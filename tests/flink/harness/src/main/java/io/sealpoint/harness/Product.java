@@ -1,0 +1,51 @@
+package io.sealpoint.harness;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/** What is under test: the jar that goes into Flink's class path, and the command-line tool that makes keyrings. */
+public record Product(Path jar, Path cli) {
+
+    /** From the system properties {@code sealpoint.jar} and {@code sealpoint.cli}, or the variables of the same names. */
+    public static Optional<Product> find() {
+        Optional<Path> jar = setting("sealpoint.jar", "SEALPOINT_JAR");
+        Optional<Path> cli = setting("sealpoint.cli", "SEALPOINT_CLI");
+        if (jar.isEmpty() && cli.isEmpty()) {
+            return Optional.empty();
+        }
+        if (jar.isEmpty() || cli.isEmpty()) {
+            throw new IllegalStateException("set both: SEALPOINT_JAR is " + jar + ", SEALPOINT_CLI is " + cli);
+        }
+        return Optional.of(new Product(jar.get(), cli.get()));
+    }
+
+    public static Product required() {
+        return find().orElseThrow(() -> new IllegalStateException(
+                "what is under test is not named: set SEALPOINT_JAR to Sealpoint's jar and SEALPOINT_CLI to its command-line tool"));
+    }
+
+    public void createKeyring(Path keyring) throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(cli.toString(), "keyring", "create", keyring.toString())
+                .redirectErrorStream(true)
+                .start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        if (process.waitFor() != 0 || !Files.exists(keyring)) {
+            throw new IOException("sealpoint keyring create " + keyring + " failed:\n" + output);
+        }
+    }
+
+    private static Optional<Path> setting(String property, String variable) {
+        String value = System.getProperty(property, System.getenv(variable));
+        if (value == null || value.isBlank()) {
+            return Optional.empty();
+        }
+        Path path = Path.of(value).toAbsolutePath().normalize();
+        if (!Files.isRegularFile(path)) {
+            throw new IllegalStateException(variable + " names " + path + ", which is no file");
+        }
+        return Optional.of(path);
+    }
+}

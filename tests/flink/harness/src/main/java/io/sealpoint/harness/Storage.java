@@ -1,0 +1,102 @@
+package io.sealpoint.harness;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Where a cluster keeps its state, and how it is told: in clear, as Flink does by itself, or sealed. */
+public final class Storage {
+
+    private final Path root;
+    private final Product product;
+
+    private Storage(Path root, Product product) throws IOException {
+        this.root = Files.createDirectories(root);
+        this.product = product;
+        for (String folder : List.of("checkpoints", "savepoints", "changelog")) {
+            Files.createDirectories(root.resolve(folder));
+        }
+    }
+
+    /** The control: what a scan must find here, it must not find in sealed storage. */
+    public static Storage plain(Path root) throws IOException {
+        return new Storage(root, null);
+    }
+
+    public static Storage sealed(Path root, Product product) throws IOException, InterruptedException {
+        Storage storage = new Storage(root, product);
+        if (!Files.exists(storage.keyring())) {
+            product.createKeyring(storage.keyring());
+        }
+        return storage;
+    }
+
+    public boolean isSealed() {
+        return product != null;
+    }
+
+    public Path root() {
+        return root;
+    }
+
+    public Path checkpoints() {
+        return root.resolve("checkpoints");
+    }
+
+    public Path savepoints() {
+        return root.resolve("savepoints");
+    }
+
+    public Path changelog() {
+        return root.resolve("changelog");
+    }
+
+    /** Empties it; the folders stay. */
+    public void clear() throws IOException {
+        for (Path folder : List.of(checkpoints(), savepoints(), changelog())) {
+            Folders.clear(folder);
+        }
+    }
+
+    /** Beside the folder that is scanned, where an operator would keep it too: never with the data. */
+    public Path keyring() {
+        return root.resolveSibling(root.getFileName() + ".keyring");
+    }
+
+    /** The jars that Flink needs for this storage. */
+    public List<Path> jars() {
+        return isSealed() ? List.of(product.jar()) : List.of();
+    }
+
+    /** A folder as the configuration names it. */
+    public String uri(Path folder) {
+        return (isSealed() ? "sealed+file://" : "file://") + folder;
+    }
+
+    /** The folder that a URI from Flink means. */
+    public static Path path(String uri) {
+        return Path.of(uri.replaceFirst("^(sealed\\+)?file:/*", "/"));
+    }
+
+    public Map<String, String> settings(Distribution flink) {
+        Map<String, String> settings = new LinkedHashMap<>();
+        boolean newNames = flink.isFlink2();
+        settings.put(newNames ? "execution.checkpointing.dir" : "state.checkpoints.dir", uri(checkpoints()));
+        settings.put(newNames ? "execution.checkpointing.savepoint-dir" : "state.savepoints.dir", uri(savepoints()));
+        settings.put("dstl.dfs.base-path", uri(changelog()));
+        if (isSealed()) {
+            settings.put(
+                    newNames ? "execution.checkpointing.storage" : "state.checkpoint-storage",
+                    "io.sealpoint.flink.EncryptedCheckpointStorageFactory");
+            settings.put("sealpoint.kms.provider", "local");
+            settings.put("sealpoint.kms.local.keyring", keyring().toString());
+            settings.put("sealpoint.require-sealed", "true");
+        } else {
+            settings.put(newNames ? "execution.checkpointing.storage" : "state.checkpoint-storage", "filesystem");
+        }
+        return settings;
+    }
+}

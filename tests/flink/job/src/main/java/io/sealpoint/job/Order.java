@@ -1,0 +1,17 @@
+package io.sealpoint.job;
+
+/** One order on its way to its customer's record; carries personal data, so that data in flight does too. */
+public class Order {
+    public long number;
+    public long customer;
+    public String iban;
+
+    /** For Flink's POJO serializer. */
+    public Order() {}
+
+    Order(long number, long customer) {
+        this.number = number;
+        this.customer = customer;
+        this.iban = Personal.iban(customer);
+    }
+}
