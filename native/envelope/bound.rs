@@ -62,6 +62,17 @@ impl BoundFields<'_> {
 }
 
 impl Bound {
+    /// Refuses a file that was sealed under a subject and is now opened under another name: it was swapped or renamed.
+    /// A file without a subject may have any name.
+    pub fn check_subject(&self, name: &str) -> Result<()> {
+        match self.subject.as_deref() {
+            Some(subject) if subject != name => Err(Kind::Integrity.error(format_args!(
+                "the file was sealed as '{subject}' and is opened as '{name}': it was swapped with another, or renamed"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Reads a whole section; anything but the one encoding of its content is refused.
     pub(super) fn parse(bytes: &[u8]) -> Result<Bound> {
         let mut fields: [Option<&[u8]>; 6] = [None; 6];

@@ -1,5 +1,6 @@
 //! Sealed files in memory: what the tests of the format seal and open with, as a caller of the library would.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test support")]
 
 use sealpoint::config::EncryptionAlgorithm;
 use sealpoint::context::EncryptionContext;
