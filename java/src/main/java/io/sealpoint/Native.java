@@ -1,0 +1,73 @@
+package io.sealpoint;
+
+import java.nio.ByteBuffer;
+
+/**
+ * The native functions, one to one. Nothing here is checked: {@link SealpointEngine}, {@link Sealer} and {@link Opener} guard every handle, and
+ * {@link NativeLoader} must have loaded the library. Each function but the first two throws {@link SealpointException}.
+ */
+final class Native {
+    private Native() {}
+
+    static native int abiVersion();
+
+    static native String version();
+
+    static native long engineOpen(String[] keysAndValues) throws SealpointException;
+
+    static native void engineClose(long engine);
+
+    static native void engineBeginEpoch(long engine, String scope, long checkpointId) throws SealpointException;
+
+    /** Pending log lines, each "LEVEL message". */
+    static native String[] engineDrainLog(long engine) throws SealpointException;
+
+    static native String engineMetrics(long engine) throws SealpointException;
+
+    static native long sealerOpen(long engine, String path, String subject) throws SealpointException;
+
+    /** Copies the head if {@code out} is long enough; always returns its length. */
+    static native int sealerHead(long sealer, byte[] out) throws SealpointException;
+
+    /** Chunk size << 32 | front << 16 | tail. */
+    static native long sealerLayout(long sealer) throws SealpointException;
+
+    static native int sealerSealedLength(long sealer, int plaintext) throws SealpointException;
+
+    static native int sealerSeal(long sealer, byte[] in, int inOff, int inLen, byte[] out, int outOff) throws SealpointException;
+
+    /** In place: the plaintext of chunk i lies at i * full frame + front; the sealed bytes begin at 0. */
+    static native int sealerSealDirect(long sealer, ByteBuffer buffer, int plaintextLength) throws SealpointException;
+
+    static native int sealerFinish(long sealer, byte[] out, int outOff) throws SealpointException;
+
+    static native void sealerClose(long sealer);
+
+    /** A handle, or the negated number of bytes needed when the head is longer than given. */
+    static native long openerOpen(long engine, String path, String subject, byte[] head, int off, int len) throws SealpointException;
+
+    static native int openerHeadLength(long opener) throws SealpointException;
+
+    static native long openerLayout(long opener) throws SealpointException;
+
+    /** Consumed << 32 | produced; bit 63 set where wants and start must be asked for again. */
+    static native long openerOpenFrames(long opener, byte[] in, int inOff, int inLen, byte[] out, int outOff, int outLen)
+            throws SealpointException;
+
+    /** In place: the plaintext of a frame stays at its frame's start + front. The result is that of openerOpenFrames. */
+    static native long openerOpenDirect(long opener, ByteBuffer buffer, int off, int len) throws SealpointException;
+
+    static native long openerWants(long opener) throws SealpointException;
+
+    static native long openerStart(long opener) throws SealpointException;
+
+    static native long openerLength(long opener) throws SealpointException;
+
+    static native void openerSeek(long opener, long plaintextOffset) throws SealpointException;
+
+    static native boolean openerEof(long opener, byte[] rest, int off, int len) throws SealpointException;
+
+    static native long openerVerifyEnd(long opener, byte[] tail, int off, int len, long fileLength) throws SealpointException;
+
+    static native void openerClose(long opener);
+}

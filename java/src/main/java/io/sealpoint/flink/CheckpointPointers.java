@@ -1,0 +1,55 @@
+package io.sealpoint.flink;
+
+import io.sealpoint.SealedFiles;
+
+import org.apache.flink.core.fs.FSDataInputStream;
+import org.apache.flink.core.fs.FileSystem;
+import org.apache.flink.core.fs.Path;
+import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
+import org.apache.flink.runtime.state.filesystem.AbstractFsCheckpointStorageAccess;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+
+/** Finds the checkpoint or savepoint that a user points to. */
+final class CheckpointPointers {
+    private CheckpointPointers() {}
+
+    /**
+     * Resolves a pointer to a directory or its {@code _metadata}. A plain path is taken for its sealed form if what lies there is sealed, so that
+     * a savepoint can be named either way, and a job that starts to seal can restore its last plaintext savepoint.
+     */
+    static CompletedCheckpointStorageLocation resolve(String pointer) throws IOException {
+        try {
+            return AbstractFsCheckpointStorageAccess.resolveCheckpointPointer(isSealedInside(pointer) ? sealed(pointer) : pointer);
+        } catch (UncheckedIOException error) {
+            // The length of a sealed file, which Flink's interface lets no one decline to give.
+            throw error.getCause();
+        }
+    }
+
+    private static String sealed(String pointer) {
+        return SealedPaths.seal(new Path(pointer)).toString();
+    }
+
+    private static boolean isSealedInside(String pointer) {
+        if (pointer == null || pointer.isEmpty()) {
+            return false; // Flink says what is wrong with it
+        }
+        try {
+            Path path = new Path(pointer);
+            if (SealedPaths.isSealed(path)) {
+                return false;
+            }
+            FileSystem fileSystem = path.getFileSystem();
+            Path file = fileSystem.getFileStatus(path).isDir()
+                    ? new Path(path, AbstractFsCheckpointStorageAccess.METADATA_FILE_NAME)
+                    : path;
+            try (FSDataInputStream in = fileSystem.open(file)) {
+                return SealedFiles.beginsLikeOne(new FlinkSource(in));
+            }
+        } catch (IOException | IllegalArgumentException unreadable) {
+            return false; // resolving the pointer as it is gives Flink's own error
+        }
+    }
+}

@@ -1,0 +1,43 @@
+package io.sealpoint.flink;
+
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.core.fs.Path;
+import org.apache.flink.runtime.state.CheckpointStorage;
+import org.apache.flink.runtime.state.CheckpointStorageAccess;
+import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
+
+import java.io.IOException;
+
+/** Checkpoint storage in sealed directories. */
+public final class EncryptedCheckpointStorage implements CheckpointStorage {
+    private static final long serialVersionUID = 1L;
+
+    private final Path checkpoints;
+    private final Path savepoints;
+    private final boolean subdirectoryPerJob;
+    private final int inlineBelow;
+    private final int writeBuffer;
+
+    EncryptedCheckpointStorage(Path checkpoints, Path savepoints, boolean subdirectoryPerJob, int inlineBelow, int writeBuffer) {
+        this.checkpoints = checkpoints;
+        this.savepoints = savepoints;
+        this.subdirectoryPerJob = subdirectoryPerJob;
+        this.inlineBelow = inlineBelow;
+        this.writeBuffer = writeBuffer;
+    }
+
+    @Override
+    public CompletedCheckpointStorageLocation resolveCheckpoint(String pointer) throws IOException {
+        return CheckpointPointers.resolve(pointer);
+    }
+
+    @Override
+    public CheckpointStorageAccess createCheckpointStorage(JobID job) throws IOException {
+        return new EncryptedCheckpointStorageAccess(checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
+    }
+
+    @Override
+    public String toString() {
+        return "EncryptedCheckpointStorage(checkpoints " + checkpoints + ", savepoints " + savepoints + ")";
+    }
+}

@@ -1,0 +1,267 @@
+package io.sealpoint.flink;
+
+import io.sealpoint.SealedFiles;
+import io.sealpoint.SealedInputStream;
+import io.sealpoint.SealedOutputStream;
+import io.sealpoint.Sealer;
+
+import org.apache.flink.core.fs.BlockLocation;
+import org.apache.flink.core.fs.FSDataInputStream;
+import org.apache.flink.core.fs.FSDataOutputStream;
+import org.apache.flink.core.fs.FileStatus;
+import org.apache.flink.core.fs.FileSystem;
+import org.apache.flink.core.fs.FileSystemKind;
+import org.apache.flink.core.fs.Path;
+import org.apache.flink.core.fs.RecoverableWriter;
+
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.URI;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.ObjLongConsumer;
+
+/**
+ * A file system whose files are sealed. Names and directories are those of the file system inside; lengths and positions are those of the
+ * plaintext. It opens sealed files only: a plaintext file under a sealed path is an error.
+ *
+ * <p>It also takes the news that a checkpoint of a job begins. The checkpoint storage that brings them may be another class loader's
+ * copy (a user jar that bundles Sealpoint), so they come through a type of the JDK's rather than one of ours: {@link #accept}.
+ */
+class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
+    private final FileSystem inner;
+    private final Sealpoint sealpoint;
+    private final URI uri;
+
+    SealedFileSystem(FileSystem inner, Sealpoint sealpoint) {
+        this.inner = inner;
+        this.sealpoint = sealpoint;
+        this.uri = SealedPaths.seal(inner.getUri());
+    }
+
+    /** The checkpoint {@code checkpointId} of {@code job} begins. */
+    @Override
+    public void accept(String job, long checkpointId) {
+        try {
+            sealpoint.beginEpoch(job, checkpointId);
+        } catch (IOException error) {
+            throw new UncheckedIOException(error);
+        }
+    }
+
+    @Override
+    public FSDataOutputStream create(Path path, WriteMode mode) throws IOException {
+        Path file = SealedPaths.unseal(path);
+        if (isSidecar(file)) {
+            throw new IOException(path + ": this name is reserved for Sealpoint's rewrapped keys");
+        }
+        // The sealer first: without a key there should be no file either.
+        Sealer sealer;
+        try {
+            sealer = sealpoint.engine().sealer(file.toString(), SealedPaths.subject(file));
+        } catch (IOException error) {
+            sealpoint.drainLog();
+            throw error;
+        }
+        FSDataOutputStream target = null;
+        try {
+            target = inner.create(file, mode);
+            return new FlinkOutputStream(new SealedOutputStream(new FlinkSink(target), sealer, sealpoint.arrays(), file.toString()));
+        } catch (IOException | RuntimeException | Error error) {
+            sealer.close();
+            if (target != null) {
+                target.close();
+            }
+            throw error;
+        }
+    }
+
+    @Override
+    public FSDataInputStream open(Path path) throws IOException {
+        Path file = visible(path);
+        return opened(file, inner.open(file));
+    }
+
+    @Override
+    public FSDataInputStream open(Path path, int bufferSize) throws IOException {
+        Path file = visible(path);
+        return opened(file, inner.open(file, bufferSize));
+    }
+
+    @Override
+    public FileStatus getFileStatus(Path path) throws IOException {
+        return sealed(inner.getFileStatus(visible(path)));
+    }
+
+    @Override
+    public FileStatus[] listStatus(Path path) throws IOException {
+        FileStatus[] entries = inner.listStatus(visible(path));
+        if (entries == null) {
+            return null;
+        }
+        List<FileStatus> shown = new ArrayList<>(entries.length);
+        for (FileStatus entry : entries) {
+            if (!isSidecar(entry.getPath())) {
+                shown.add(sealed(entry));
+            }
+        }
+        return shown.toArray(new FileStatus[0]);
+    }
+
+    @Override
+    public boolean exists(Path path) throws IOException {
+        Path file = SealedPaths.unseal(path);
+        return !isSidecar(file) && inner.exists(file);
+    }
+
+    /** Deletes. A directory that holds nothing but rewrapped keys counts as empty, for Flink disposes of checkpoints non-recursively. */
+    @Override
+    public boolean delete(Path path, boolean recursive) throws IOException {
+        Path file = SealedPaths.unseal(path);
+        try {
+            return inner.delete(file, recursive);
+        } catch (IOException error) {
+            Path sidecar = new Path(file, SealedPaths.SIDECAR);
+            if (recursive || !holdsOnly(file, sidecar)) {
+                throw error;
+            }
+            inner.delete(sidecar, false);
+            return inner.delete(file, false);
+        }
+    }
+
+    @Override
+    public boolean mkdirs(Path path) throws IOException {
+        return inner.mkdirs(SealedPaths.unseal(path));
+    }
+
+    @Override
+    public boolean rename(Path from, Path to) throws IOException {
+        Path source = SealedPaths.unseal(from);
+        Path target = SealedPaths.unseal(to);
+        String bound = SealedPaths.subject(source);
+        String expected = SealedPaths.subject(target);
+        boolean keepsItsName = bound == null ? expected == null : bound.equals(expected);
+        if (!keepsItsName && inner.exists(source) && !inner.getFileStatus(source).isDir()) {
+            throw new IOException(
+                    from + " cannot be renamed to " + to + ": the names of state files (UUIDs and _metadata) are sealed into them, and under the"
+                            + " new name nobody could open the file");
+        }
+        return inner.rename(source, target);
+    }
+
+    @Override
+    public BlockLocation[] getFileBlockLocations(FileStatus file, long start, long len) throws IOException {
+        FileStatus status = file instanceof SealedFileStatus ? ((SealedFileStatus) file).inner() : inner.getFileStatus(visible(file.getPath()));
+        BlockLocation[] blocks = inner.getFileBlockLocations(status, 0, status.getLen());
+        // Blocks cut the sealed bytes, not the plaintext: all that holds for a range of it is who has the file.
+        return blocks == null || blocks.length == 0 ? blocks : new BlockLocation[] {new WholeFile(blocks[0].getHosts(), start, len)};
+    }
+
+    /** Flink then writes {@code _metadata} through {@link #create}. A sealed file cannot be resumed from the middle of a chunk. */
+    @Override
+    public RecoverableWriter createRecoverableWriter() {
+        throw new UnsupportedOperationException("sealed file systems have no recoverable writer");
+    }
+
+    @Override
+    public Path getWorkingDirectory() {
+        return SealedPaths.seal(inner.getWorkingDirectory());
+    }
+
+    @Override
+    public Path getHomeDirectory() {
+        return SealedPaths.seal(inner.getHomeDirectory());
+    }
+
+    @Override
+    public URI getUri() {
+        return uri;
+    }
+
+    @Override
+    public boolean isDistributedFS() {
+        return inner.isDistributedFS();
+    }
+
+    /** Part of Flink 1's FileSystem only, hence no Override. What is asked is whether a file is there once it is written: ask the scheme. */
+    @SuppressWarnings("deprecation")
+    public FileSystemKind getKind() {
+        String scheme = inner.getUri().getScheme();
+        return scheme.equals("file") || scheme.equals("hdfs") ? FileSystemKind.FILE_SYSTEM : FileSystemKind.OBJECT_STORE;
+    }
+
+    FileSystem inner() {
+        return inner;
+    }
+
+    /** The length of the plaintext of a file inside. */
+    long plaintextLength(FileStatus status) throws IOException {
+        Path file = status.getPath();
+        return SealedFiles.plaintextLength(
+                sealpoint.engine(), new FlinkSource(inner.open(file)), status.getLen(), file.toString(), SealedPaths.subject(file));
+    }
+
+    private FSDataInputStream opened(Path file, FSDataInputStream source) throws IOException {
+        return new FlinkInputStream(SealedInputStream.open(
+                sealpoint.engine(), new FlinkSource(source), sealpoint.arrays(), file.toString(), SealedPaths.subject(file)));
+    }
+
+    private FileStatus sealed(FileStatus status) {
+        return new SealedFileStatus(this, status, SealedPaths.seal(status.getPath().makeQualified(inner)));
+    }
+
+    private boolean holdsOnly(Path directory, Path sidecar) throws IOException {
+        if (!inner.exists(sidecar)) {
+            return false;
+        }
+        FileStatus[] entries = inner.listStatus(directory);
+        return entries != null && entries.length == 1 && isSidecar(entries[0].getPath());
+    }
+
+    private static Path visible(Path path) throws FileNotFoundException {
+        Path file = SealedPaths.unseal(path);
+        if (isSidecar(file)) {
+            throw new FileNotFoundException(path + ": rewrapped keys are hidden");
+        }
+        return file;
+    }
+
+    private static boolean isSidecar(Path path) {
+        return path.getName().equals(SealedPaths.SIDECAR);
+    }
+
+    /** The place of a range of plaintext. */
+    private static final class WholeFile implements BlockLocation {
+        private final String[] hosts;
+        private final long start;
+        private final long length;
+
+        WholeFile(String[] hosts, long start, long length) {
+            this.hosts = hosts;
+            this.start = start;
+            this.length = length;
+        }
+
+        @Override
+        public String[] getHosts() {
+            return hosts;
+        }
+
+        @Override
+        public long getOffset() {
+            return start;
+        }
+
+        @Override
+        public long getLength() {
+            return length;
+        }
+
+        @Override
+        public int compareTo(BlockLocation other) {
+            return Long.compare(start, other.getOffset());
+        }
+    }
+}

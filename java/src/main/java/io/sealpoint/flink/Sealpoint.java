@@ -1,0 +1,104 @@
+package io.sealpoint.flink;
+
+import io.sealpoint.ArrayMode;
+import io.sealpoint.SealpointEngine;
+
+import org.apache.flink.configuration.Configuration;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+import java.io.IOException;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * What all sealed file systems of this process share: the configuration, and one engine for it. The engine opens at first use and stays,
+ * for files are read and written as long as the process lives.
+ */
+final class Sealpoint {
+    static final String OPTION_PREFIX = "sealpoint.";
+
+    private static final Logger LOG = LoggerFactory.getLogger(Sealpoint.class);
+    private static final String ARRAYS = "jni.arrays";
+
+    private static Sealpoint current = new Sealpoint(Map.of());
+
+    private final Map<String, String> options;
+    private SealpointEngine engine;
+    private ArrayMode arrays;
+
+    private Sealpoint(Map<String, String> options) {
+        this.options = options;
+    }
+
+    /** Takes over Flink's configuration. The same options keep the engine that is open. */
+    static synchronized void configure(Configuration configuration) {
+        Map<String, String> options = options(configuration.toMap());
+        if (!options.equals(current.options)) {
+            current = new Sealpoint(options);
+        }
+    }
+
+    static synchronized Sealpoint current() {
+        return current;
+    }
+
+    /** The options that are ours, without the prefix. */
+    static Map<String, String> options(Map<String, String> configuration) {
+        Map<String, String> options = new TreeMap<>();
+        configuration.forEach((key, value) -> {
+            if (key.startsWith(OPTION_PREFIX)) {
+                options.put(key.substring(OPTION_PREFIX.length()), value);
+            }
+        });
+        return options;
+    }
+
+    synchronized SealpointEngine engine() throws IOException {
+        if (engine == null) {
+            arrays = ArrayMode.parse(options.getOrDefault(ARRAYS, "auto"));
+            engine = SealpointEngine.open(options);
+            LOG.info(
+                    "Sealpoint {} seals what Flink writes under sealed+ paths; options {}, arrays cross to native code as {}.",
+                    SealpointEngine.version(),
+                    options.keySet(),
+                    arrays.name().toLowerCase(Locale.ROOT));
+            drainLog();
+        }
+        return engine;
+    }
+
+    synchronized ArrayMode arrays() throws IOException {
+        engine();
+        return arrays;
+    }
+
+    /** Notes that a checkpoint of a job begins: by default it gets a data key of its own. */
+    void beginEpoch(String job, long checkpointId) throws IOException {
+        engine().beginEpoch(job, checkpointId);
+        drainLog();
+    }
+
+    /** Hands the native side's warnings to Flink's log. */
+    void drainLog() {
+        try {
+            for (String line : engine().drainLog()) {
+                int space = line.indexOf(' ');
+                String level = space < 0 ? "" : line.substring(0, space);
+                String text = space < 0 ? line : line.substring(space + 1);
+                if (level.equals("ERROR")) {
+                    LOG.error("{}", text);
+                } else if (level.equals("WARN")) {
+                    LOG.warn("{}", text);
+                } else if (level.equals("DEBUG") || level.equals("TRACE")) {
+                    LOG.debug("{}", text);
+                } else {
+                    LOG.info("{}", text);
+                }
+            }
+        } catch (IOException error) {
+            LOG.warn("Cannot read the log of the native library", error);
+        }
+    }
+}
