@@ -15,7 +15,7 @@ import java.util.List;
  * What a thief with the disk would find: every file under a folder, those that hold the marker of personal data in clear
  * (as ASCII or as UTF-16), and those that are not sealed files. A file that is still empty holds nothing and is neither.
  */
-public record Scan(int files, long bytes, List<Path> withMarker, List<Path> unsealed) {
+public record Scan(int files, long bytes, int sealed, List<Path> withMarker, List<Path> unsealed) {
 
     private static final String MARKER = "PII-MARKER";
     private static final byte[] SEALED = "SEALPNT\n".getBytes(StandardCharsets.US_ASCII);
@@ -27,21 +27,18 @@ public record Scan(int files, long bytes, List<Path> withMarker, List<Path> unse
     public static Scan of(Path folder) throws IOException {
         Collector found = new Collector();
         Files.walkFileTree(folder, found);
-        return new Scan(found.files, found.bytes, List.copyOf(found.withMarker), List.copyOf(found.unsealed));
-    }
-
-    public int sealed() {
-        return files - unsealed.size();
+        return new Scan(found.files, found.bytes, found.sealed, List.copyOf(found.withMarker), List.copyOf(found.unsealed));
     }
 
     @Override
     public String toString() {
-        return files + " files, " + bytes + " bytes, " + withMarker.size() + " with personal data in clear, " + sealed() + " sealed";
+        return files + " files, " + bytes + " bytes, " + withMarker.size() + " with personal data in clear, " + sealed + " sealed";
     }
 
     private static final class Collector extends SimpleFileVisitor<Path> {
         private int files;
         private long bytes;
+        private int sealed;
         private final List<Path> withMarker = new ArrayList<>();
         private final List<Path> unsealed = new ArrayList<>();
 
@@ -59,7 +56,9 @@ public record Scan(int files, long bytes, List<Path> withMarker, List<Path> unse
             if (PATTERNS.stream().anyMatch(pattern -> contains(content, pattern))) {
                 withMarker.add(file);
             }
-            if (content.length > 0 && !startsWith(content, SEALED)) {
+            if (startsWith(content, SEALED)) {
+                sealed++;
+            } else if (content.length > 0) {
                 unsealed.add(file);
             }
             return FileVisitResult.CONTINUE;
