@@ -1,0 +1,2 @@
+package io.sealpoint.bench;
+final class Core { static void read(java.nio.file.Path p, Samples s) {} }
