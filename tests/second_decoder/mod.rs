@@ -5,6 +5,8 @@
 
 pub mod decoder;
 pub mod encoder;
+pub mod sidecar;
+pub mod vectors;
 
 use aes::Aes256;
 use aes::cipher::block_padding::NoPadding;
