@@ -1,6 +1,6 @@
 //! The committed test vectors: they are what their generator makes, and both implementations make of each what the
 //! manifest says. `cargo test --test format_vectors -- --ignored write_the_vectors` writes them anew.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod sealed_files;
 mod second_decoder;

@@ -2,8 +2,10 @@
 
 use super::decoder::Refusal;
 
-/// The ids and the raw slots sections.
-pub fn read(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refusal> {
+/// A data-key id and its raw slots section.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, Refusal> {
     let bad = Refusal::Malformed;
     if bytes.len() > 16 << 20 || !bytes.starts_with(b"SEALKEY\n") || bytes.len() < 16 {
         return Err(bad);
@@ -15,7 +17,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refusal> {
         return Err(bad);
     }
     let count = u32::from_be_bytes(bytes[12..16].try_into().unwrap());
-    let (mut rest, mut entries) = (&bytes[16..], Vec::<(Vec<u8>, Vec<u8>)>::new());
+    let (mut rest, mut entries) = (&bytes[16..], Vec::<Entry>::new());
     for _ in 0..count {
         if rest.len() < 20 {
             return Err(bad);

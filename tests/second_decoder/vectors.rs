@@ -21,9 +21,11 @@ pub struct Sidecar {
     pub file: String,
     pub reason: String,
     pub bytes: Vec<u8>,
-    /// The data-key ids, or the refusal.
-    pub ids: Result<Vec<[u8; 16]>, Refusal>,
+    pub ids: Ids,
 }
+
+/// The data-key ids of a sidecar, or the refusal.
+type Ids = Result<Vec<[u8; 16]>, Refusal>;
 
 const SUITES: [(u8, &str); 2] = [(GCM, "gcm"), (CBC_HMAC, "cbc-hmac")];
 
@@ -345,7 +347,7 @@ pub fn sidecars() -> Vec<Sidecar> {
         bytes
     };
     let bad = Err(Refusal::Malformed);
-    let list: [(&str, &str, Vec<u8>, Result<Vec<[u8; 16]>, Refusal>); 12] = [
+    let list: [(&str, &str, Vec<u8>, Ids); 12] = [
         ("good/two", "two data keys", good.clone(), Ok(vec![low, high])),
         ("good/none", "no data key", sidecar::write(0, &[]), Ok(vec![])),
         ("bad/magic", "the line feed of the magic became a carriage return", patched(7, b'\r'), bad.clone()),
