@@ -3,13 +3,18 @@
 //! The modules point one way, from the outside in: `ffi`, `cli`, `stream` -> `engine` -> `keys`, `metrics` ->
 //! `envelope`, `kms` -> `config`, `context`, `secret`, `error`. `tests/layering.rs` holds them to it.
 
+#![deny(clippy::unwrap_used, clippy::panic)]
+
 pub mod config;
 pub mod context;
+pub mod engine;
 pub mod envelope;
 pub mod error;
+pub mod ffi;
 pub mod keys;
 pub mod kms;
 pub mod metrics;
 pub mod secret;
+pub mod stream;
 
 pub use error::{Code, Error, Result};

@@ -1,6 +1,9 @@
 //! The command-line tool: one file a subcommand.
 
+#![deny(clippy::unwrap_used, clippy::panic)]
+
 mod config;
+mod files;
 mod keyring;
 
 use std::process::ExitCode;
@@ -24,12 +27,21 @@ enum Command {
     /// Make, show and rotate a local keyring
     #[command(subcommand)]
     Keyring(keyring::Command),
+    /// Seal one file
+    Seal(files::Seal),
+    /// Open one sealed file, or verify it
+    Open(files::Open),
+    /// Show what the heads of sealed files say, without any key and unverified
+    Inspect(files::Inspect),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Config(command) => config::run(command),
         Command::Keyring(command) => keyring::run(command),
+        Command::Seal(arguments) => files::seal(&arguments),
+        Command::Open(arguments) => files::open(&arguments),
+        Command::Inspect(arguments) => files::inspect(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

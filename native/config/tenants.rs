@@ -85,11 +85,16 @@ impl Tenants {
     /// Whose a file at this path is: the longest prefix of whole components wins. `sealed+s3://b/x` and `s3://b/x` are
     /// the same path, as are `file:///x`, `file:/x` and `/x`; make a relative path absolute first.
     pub fn of_path(&self, path: &str) -> &str {
+        self.claimed_by(path).unwrap_or(&self.default)
+    }
+
+    /// The tenant whose prefix holds this path, if there is one.
+    pub fn claimed_by(&self, path: &str) -> Option<&str> {
         let path = normalize(path);
         let prefixes =
             self.named.iter().flat_map(|tenant| tenant.paths.iter().map(move |prefix| (normalize(prefix), tenant)));
         let longest = prefixes.filter(|(prefix, _)| holds(prefix, &path)).max_by_key(|(prefix, _)| prefix.len());
-        longest.map_or(&self.default, |(_, tenant)| &tenant.name)
+        longest.map(|(_, tenant)| tenant.name.as_str())
     }
 }
 

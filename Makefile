@@ -1,0 +1,67 @@
+# Sealpoint: `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+NATIVE  := $(CURDIR)/target/native/libsealpoint.so
+CLI     := $(CURDIR)/target/native/sealpoint
+JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
+MVN     := mvn -q -B -ntp
+# Not SEALPOINT_*: such variables are configuration.
+UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
+
+.PHONY: help tools build native jar demo test test-rust test-abi test-java test-flink soak bench lint fmt header config-doc clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+tools: ## check (as root on Debian or Ubuntu: install) the tools that the build needs
+	@tools/check
+
+build: tools native jar ## the library, the command-line tool and the jar
+	@ls -l $(NATIVE) $(CLI) $(JAR)
+
+native: ## target/native/: libsealpoint.so and sealpoint, for glibc 2.28 and newer
+	@tools/build-native
+
+jar: native ## java/target/sealpoint-flink-*.jar with the library inside
+	@$(MVN) -f java/pom.xml package -DskipTests -Dsealpoint.native=$(NATIVE)
+
+demo: tools jar ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
+	@tests/flink/run-demo $(UNDER_TEST)
+
+test: tools lint test-rust test-abi test-java test-flink ## everything
+
+test-rust: ## unit, property, vector and second-decoder tests of the native core
+	cargo test --all-targets
+
+test-abi: native ## exported symbols, glibc needs, and the C program, plain and under valgrind
+	tests/c/run
+
+test-java: native ## the jar's own tests, every JVM with -Xcheck:jni
+	$(MVN) -f java/pom.xml verify -Dsealpoint.native=$(NATIVE)
+
+test-flink: jar ## scenarios on real clusters of Flink 1.20 and 2.x
+	$(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST)
+
+bench: native jar ## ratios against the raw cipher and against peers, in one run
+	benches/run
+
+lint: ## formatting, clippy, generated files
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+fmt: ## format the Rust sources
+	cargo fmt
+
+header: ## write include/sealpoint.h from native/ffi/c.rs
+	WRITE_HEADER=1 cargo test --test header
+
+config-doc: native ## write docs/CONFIG.md from the option table
+	$(CLI) config reference > docs/CONFIG.md
+
+clean: ## remove what was built
+	rm -rf target java/target tests/flink/target benches/jmh/target

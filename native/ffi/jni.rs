@@ -1,0 +1,621 @@
+//! The JVM's entry points: the native methods of `io.sealpoint.Native`.
+//!
+//! Set-up and ends go through the `jni` crate. The two calls per batch of chunks (`sealerSeal`, `openerOpenFrames` and
+//! their direct-buffer forms) use the JNI function table itself: they hold two arrays at once and must make no other
+//! JNI call meanwhile.
+
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
+use std::sync::Arc;
+
+use jni::objects::{JByteArray, JClass, JObjectArray, JString};
+use jni::sys::{jboolean, jbyteArray, jint, jlong, jobject};
+use jni::{Env, EnvUnowned, Outcome, jni_sig, jni_str};
+
+use super::handle::{Handle, internal};
+use super::log_queue;
+use crate::config::EncryptionConfig;
+use crate::engine::{EncryptionEngine, Opening, Sealing};
+use crate::envelope::{AtEof, Head, Opened, Parsed};
+use crate::error::{Error, Kind, Result};
+
+/// The version of this set of native methods; the jar refuses another.
+const ABI_VERSION: jint = 1;
+
+/// Set in the result of an open call when more than `consumed` and `produced` must be asked for.
+const LOOK_AGAIN: jlong = jlong::MIN;
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_abiVersion(_: EnvUnowned, _: JClass) -> jint {
+    log_queue::install();
+    ABI_VERSION
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_version<'l>(mut env: EnvUnowned<'l>, _: JClass) -> JString<'l> {
+    fence(&mut env, |env| Ok(env.new_string(env!("CARGO_PKG_VERSION"))?))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_engineOpen<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    keys_and_values: JObjectArray<'l, JString<'l>>,
+) -> jlong {
+    fence(&mut env, |env| {
+        let mut texts = Vec::new();
+        for index in 0..keys_and_values.len(env)? {
+            texts.push(keys_and_values.get_element(env, index)?.try_to_string(env)?);
+        }
+        let pairs = texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+        let config = EncryptionConfig::from_pairs(pairs)?.with_environment(std::env::vars())?;
+        Ok(to_long(Handle::into_raw(EncryptionEngine::open(config)?)))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_engineClose(mut env: EnvUnowned, _: JClass, engine: jlong) {
+    fast_fence(&mut env, || {
+        // SAFETY: the Java side closes a handle once and after its last use.
+        unsafe { Handle::free(engine as *mut Handle<Arc<EncryptionEngine>>) };
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_engineBeginEpoch<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    engine: jlong,
+    scope: JString<'l>,
+    checkpoint: jlong,
+) {
+    fence(&mut env, |env| {
+        let scope = scope.try_to_string(env)?;
+        engine_of(engine)?.begin_epoch(&scope, checkpoint);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_engineDrainLog<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    _engine: jlong,
+) -> JObjectArray<'l, JString<'l>> {
+    fence(&mut env, |env| {
+        let lines = log_queue::drain();
+        let array = JObjectArray::<JString>::new(env, lines.len(), JString::null())?;
+        for (index, line) in lines.iter().enumerate() {
+            let line = env.new_string(line)?;
+            array.set_element(env, index, &line)?;
+            env.delete_local_ref(line);
+        }
+        Ok(array)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_engineMetrics<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    engine: jlong,
+) -> JString<'l> {
+    fence(&mut env, |env| Ok(env.new_string(engine_of(engine)?.metrics().text())?))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerOpen<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    engine: jlong,
+    path: JString<'l>,
+    subject: JString<'l>,
+) -> jlong {
+    fence(&mut env, |env| {
+        let path = path.try_to_string(env)?;
+        let subject = optional(env, &subject)?;
+        Ok(to_long(Handle::into_raw(engine_of(engine)?.sealer(&path, subject.as_deref())?)))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerHead<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    sealer: jlong,
+    out: JByteArray<'l>,
+) -> jint {
+    fence(&mut env, |env| {
+        let room = out.len(env)?;
+        Ok(sealing_of(sealer)?.with(|sealing| {
+            let head = sealing.head();
+            if head.len() <= room {
+                let signed: Vec<i8> = head.iter().map(|byte| byte.cast_signed()).collect();
+                out.set_region(env, 0, &signed).map_err(jni_error)?;
+            }
+            to_int(head.len())
+        })?)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerLayout(mut env: EnvUnowned, _: JClass, sealer: jlong) -> jlong {
+    fence(&mut env, |_| Ok(sealing_of(sealer)?.with(|sealing| Ok(pack_layout(&sealing.layout())))?))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerSealedLength(
+    mut env: EnvUnowned,
+    _: JClass,
+    sealer: jlong,
+    plaintext: jint,
+) -> jint {
+    fence(&mut env, |_| {
+        let plaintext = from_int(plaintext)?;
+        Ok(sealing_of(sealer)?.with(|sealing| to_int(sealing.layout().sealed_len(plaintext)))?)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerSeal(
+    mut env: EnvUnowned,
+    _: JClass,
+    sealer: jlong,
+    input: jbyteArray,
+    input_offset: jint,
+    input_length: jint,
+    output: jbyteArray,
+    output_offset: jint,
+) -> jint {
+    let raw = env.as_raw();
+    fast_fence(&mut env, || {
+        let input = Region::of(raw, input, input_offset, Some(input_length))?;
+        let output = Region::of(raw, output, output_offset, None)?;
+        sealing_of(sealer)?.with(|sealing| with_arrays(raw, input, output, |from, to| to_int(sealing.seal(from, to)?)))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerSealDirect(
+    mut env: EnvUnowned,
+    _: JClass,
+    sealer: jlong,
+    buffer: jobject,
+    plaintext: jint,
+) -> jint {
+    let raw = env.as_raw();
+    fast_fence(&mut env, || {
+        // SAFETY: the Java side gives a direct buffer that only this call touches until it returns.
+        let buffer = unsafe { direct(raw, buffer)? };
+        let plaintext = from_int(plaintext)?;
+        sealing_of(sealer)?.with(|sealing| to_int(sealing.seal_in_place(buffer, plaintext)?))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerFinish(
+    mut env: EnvUnowned,
+    _: JClass,
+    sealer: jlong,
+    output: jbyteArray,
+    output_offset: jint,
+) -> jint {
+    let raw = env.as_raw();
+    fast_fence(&mut env, || {
+        let output = Region::of(raw, output, output_offset, None)?;
+        let mut end = [0; MAX_END];
+        let length = sealing_of(sealer)?.with(|sealing| sealing.finish(&mut end))?;
+        write_region(raw, output, &end[..length])?;
+        to_int(length)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_sealerClose(mut env: EnvUnowned, _: JClass, sealer: jlong) {
+    fast_fence(&mut env, || {
+        // SAFETY: the Java side closes a handle once and after its last use.
+        unsafe { Handle::free(sealer as *mut Handle<Sealing>) };
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerOpen<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    engine: jlong,
+    path: JString<'l>,
+    subject: JString<'l>,
+    head: JByteArray<'l>,
+    offset: jint,
+    length: jint,
+) -> jlong {
+    fence(&mut env, |env| {
+        let mut signed = vec![0; from_int(length)?];
+        head.get_region(env, offset, &mut signed)?;
+        let bytes: Vec<u8> = signed.iter().map(|byte| byte.cast_unsigned()).collect();
+        match Head::parse(&bytes)? {
+            Parsed::NeedMore(total) => Ok(-jlong::from(to_int(total)?)),
+            Parsed::Complete(head) => {
+                let path = path.try_to_string(env)?;
+                let subject = optional(env, &subject)?;
+                let opening = engine_of(engine)?.opener(&head, &path, subject.as_deref())?;
+                Ok(to_long(Handle::into_raw(JavaOpening { opening, head_length: head.len(), start: 0, next: 0 })))
+            }
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerHeadLength(mut env: EnvUnowned, _: JClass, opener: jlong) -> jint {
+    fence(&mut env, |_| Ok(opening_of(opener)?.with(|java| to_int(java.head_length))?))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerLayout(mut env: EnvUnowned, _: JClass, opener: jlong) -> jlong {
+    fence(&mut env, |_| Ok(opening_of(opener)?.with(|java| Ok(pack_layout(&java.opening.layout())))?))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerOpenFrames(
+    mut env: EnvUnowned,
+    _: JClass,
+    opener: jlong,
+    input: jbyteArray,
+    input_offset: jint,
+    input_length: jint,
+    output: jbyteArray,
+    output_offset: jint,
+    output_length: jint,
+) -> jlong {
+    let raw = env.as_raw();
+    fast_fence(&mut env, || {
+        let input = Region::of(raw, input, input_offset, Some(input_length))?;
+        let output = Region::of(raw, output, output_offset, Some(output_length))?;
+        opening_of(opener)?.with(|java| {
+            let before = java.opening.wants();
+            let opened = with_arrays(raw, input, output, |from, to| java.opening.open(from, to))?;
+            Ok(java.pack(before, opened))
+        })
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerOpenDirect(
+    mut env: EnvUnowned,
+    _: JClass,
+    opener: jlong,
+    buffer: jobject,
+    offset: jint,
+    length: jint,
+) -> jlong {
+    let raw = env.as_raw();
+    fast_fence(&mut env, || {
+        // SAFETY: the Java side gives a direct buffer that only this call touches until it returns.
+        let buffer = unsafe { direct(raw, buffer)? };
+        let (offset, length) = (from_int(offset)?, from_int(length)?);
+        let sealed = buffer.get_mut(offset..).and_then(|tail| tail.get_mut(..length)).ok_or_else(out_of_range)?;
+        opening_of(opener)?.with(|java| {
+            let before = java.opening.wants();
+            let opened = java.opening.open_in_place(sealed)?;
+            Ok(java.pack(before, opened))
+        })
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerWants(mut env: EnvUnowned, _: JClass, opener: jlong) -> jlong {
+    fast_fence(&mut env, || opening_of(opener)?.with(|java| Ok(java.opening.wants().cast_signed())))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerStart(mut env: EnvUnowned, _: JClass, opener: jlong) -> jlong {
+    fast_fence(&mut env, || opening_of(opener)?.with(|java| Ok(java.start.cast_signed())))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerLength(mut env: EnvUnowned, _: JClass, opener: jlong) -> jlong {
+    fast_fence(&mut env, || opening_of(opener)?.with(|java| Ok(java.opening.length().map_or(-1, u64::cast_signed))))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerSeek(mut env: EnvUnowned, _: JClass, opener: jlong, offset: jlong) {
+    fast_fence(&mut env, || {
+        let offset = u64::try_from(offset).map_err(|_| Kind::InvalidArgument.error("cannot seek before the start"))?;
+        opening_of(opener)?.with(|java| {
+            java.opening.seek(offset);
+            Ok(())
+        })
+    });
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerEof(
+    mut env: EnvUnowned,
+    _: JClass,
+    opener: jlong,
+    rest: jbyteArray,
+    offset: jint,
+    length: jint,
+) -> jboolean {
+    let raw = env.as_raw();
+    fast_fence(&mut env, || {
+        let rest = read_region(raw, Region::of(raw, rest, offset, Some(length))?)?;
+        opening_of(opener)?.with(|java| Ok(matches!(java.opening.eof(&rest)?, AtEof::Done)))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerVerifyEnd(
+    mut env: EnvUnowned,
+    _: JClass,
+    opener: jlong,
+    tail: jbyteArray,
+    offset: jint,
+    length: jint,
+    file_length: jlong,
+) -> jlong {
+    let raw = env.as_raw();
+    fast_fence(&mut env, || {
+        let tail = read_region(raw, Region::of(raw, tail, offset, Some(length))?)?;
+        let file_length = u64::try_from(file_length).map_err(|_| out_of_range())?;
+        opening_of(opener)?.with(|java| Ok(java.opening.verify_end(&tail, file_length)?.cast_signed()))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_openerClose(mut env: EnvUnowned, _: JClass, opener: jlong) {
+    fast_fence(&mut env, || {
+        // SAFETY: the Java side closes a handle once and after its last use.
+        unsafe { Handle::free(opener as *mut Handle<JavaOpening>) };
+        Ok(())
+    });
+}
+
+/// Room for the end of a file under any suite.
+const MAX_END: usize = 64;
+
+/// An opening, and what Java asks about it after a call.
+struct JavaOpening {
+    opening: Opening,
+    head_length: usize,
+    /// Where the plaintext of the last call began.
+    start: u64,
+    /// Where that of the next call begins if it goes on.
+    next: u64,
+}
+
+impl JavaOpening {
+    /// `consumed << 32 | produced`, negative when the caller must look at `wants`, `start` and `length` again: the
+    /// reader did not simply go on, or the end was reached.
+    fn pack(&mut self, before: u64, opened: Opened) -> jlong {
+        let went_on = self.opening.wants() == before + opened.consumed as u64;
+        let follows = opened.produced == 0 || opened.start == self.next;
+        if opened.produced > 0 {
+            self.start = opened.start;
+            self.next = opened.start + opened.produced as u64;
+        }
+        let packed = ((opened.consumed as jlong) << 32) | opened.produced as jlong;
+        if went_on && follows && !opened.ended { packed } else { packed | LOOK_AGAIN }
+    }
+}
+
+fn pack_layout(layout: &crate::envelope::Layout) -> jlong {
+    let chunk = layout.chunk_size;
+    let front = layout.front;
+    let tail = layout.frame_len(chunk) - front - chunk;
+    ((chunk as jlong) << 32) | ((front as jlong) << 16) | tail as jlong
+}
+
+fn engine_of(raw: jlong) -> Result<Arc<EncryptionEngine>> {
+    // SAFETY: the Java side holds the handle open for the whole call.
+    unsafe { Handle::<Arc<EncryptionEngine>>::borrow(raw as *const _) }?.with(|engine| Ok(Arc::clone(engine)))
+}
+
+fn sealing_of<'a>(raw: jlong) -> Result<&'a Handle<Sealing>> {
+    // SAFETY: the Java side holds the handle open for the whole call.
+    unsafe { Handle::borrow(raw as *const _) }
+}
+
+fn opening_of<'a>(raw: jlong) -> Result<&'a Handle<JavaOpening>> {
+    // SAFETY: the Java side holds the handle open for the whole call.
+    unsafe { Handle::borrow(raw as *const _) }
+}
+
+fn to_long<T>(raw: *mut Handle<T>) -> jlong {
+    raw as jlong
+}
+
+fn to_int(value: usize) -> Result<jint> {
+    jint::try_from(value).map_err(|_| out_of_range())
+}
+
+fn from_int(value: jint) -> Result<usize> {
+    usize::try_from(value).map_err(|_| out_of_range())
+}
+
+fn out_of_range() -> Error {
+    Kind::InvalidArgument.error("an offset or a length lies outside its buffer")
+}
+
+fn optional(env: &Env, text: &JString) -> Result<Option<String>, Failure> {
+    Ok(if text.is_null() { None } else { Some(text.try_to_string(env)?) })
+}
+
+/// Why a native method ends with an exception.
+enum Failure {
+    Ours(Error),
+    Jvm(jni::errors::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Ours(error)
+    }
+}
+
+impl From<jni::errors::Error> for Failure {
+    fn from(error: jni::errors::Error) -> Failure {
+        Failure::Jvm(error)
+    }
+}
+
+fn jni_error(error: jni::errors::Error) -> Error {
+    Kind::Internal.error(format_args!("a call into the JVM failed: {error}"))
+}
+
+/// Runs a native method's body; an error or a panic becomes a Java exception.
+fn fence<'l, T: Default>(env: &mut EnvUnowned<'l>, body: impl FnOnce(&mut Env<'l>) -> Result<T, Failure>) -> T {
+    let failure = match env.with_env(body).into_outcome() {
+        Outcome::Ok(value) => return value,
+        Outcome::Err(Failure::Ours(error)) => error,
+        Outcome::Err(Failure::Jvm(error)) => jni_error(error),
+        Outcome::Panic(_) => internal(),
+    };
+    throw(env, &failure);
+    T::default()
+}
+
+/// [`fence`] for the calls per batch, which need no [`Env`].
+fn fast_fence<T: Default>(env: &mut EnvUnowned, body: impl FnOnce() -> Result<T>) -> T {
+    let failure = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => return value,
+        Ok(Err(error)) => error,
+        Err(_) => internal(),
+    };
+    throw(env, &failure);
+    T::default()
+}
+
+/// Throws `SealpointException.of(code, message)`, unless an exception is pending already.
+fn throw(env: &mut EnvUnowned, error: &Error) {
+    let thrown = env.with_env(|env| -> jni::errors::Result<()> {
+        if env.exception_check() {
+            return Ok(());
+        }
+        let message = env.new_string(error.message())?;
+        let exception = env
+            .call_static_method(
+                jni_str!("io/sealpoint/SealpointException"),
+                jni_str!("of"),
+                jni_sig!("(ILjava/lang/String;)Lio/sealpoint/SealpointException;"),
+                &[error.code().0.cast_signed().into(), (&message).into()],
+            )?
+            .l()?;
+        let exception = env.cast_local::<jni::objects::JThrowable>(exception)?;
+        env.throw(exception)
+    });
+    if !matches!(thrown.into_outcome(), Outcome::Ok(())) {
+        // Nothing is left to tell Java with; the pending exception, if any, tells it.
+        log::error!("an exception could not be thrown: {error}");
+    }
+}
+
+/// A checked part of a Java byte array.
+#[derive(Clone, Copy)]
+struct Region {
+    array: jbyteArray,
+    offset: usize,
+    length: usize,
+}
+
+impl Region {
+    /// `length` bytes from `offset`, or all of them.
+    fn of(env: *mut jni::sys::JNIEnv, array: jbyteArray, offset: jint, length: Option<jint>) -> Result<Region> {
+        if array.is_null() {
+            return Err(Kind::InvalidArgument.error("a byte array is null"));
+        }
+        // SAFETY: `env` is the current thread's, `array` a live local reference to a byte[]: both came with this call.
+        let total = from_int(unsafe { ((**env).v1_1.GetArrayLength)(env, array) })?;
+        let offset = from_int(offset)?;
+        let rest = total.checked_sub(offset).ok_or_else(out_of_range)?;
+        let length = length.map_or(Ok(rest), from_int)?;
+        if length > rest { Err(out_of_range()) } else { Ok(Region { array, offset, length }) }
+    }
+}
+
+/// An array held by `GetPrimitiveArrayCritical`, given back on drop.
+struct Critical {
+    env: *mut jni::sys::JNIEnv,
+    array: jbyteArray,
+    elements: *mut c_void,
+    mode: jint,
+}
+
+impl Critical {
+    fn hold(env: *mut jni::sys::JNIEnv, array: jbyteArray, mode: jint) -> Result<Critical> {
+        // SAFETY: `env` is the current thread's and `array` live. Until the drop of the result this thread makes no JNI
+        // call but another of this pair, takes no lock and does not block: `with_arrays` sees to it.
+        let elements = unsafe { ((**env).v1_2.GetPrimitiveArrayCritical)(env, array, std::ptr::null_mut()) };
+        if elements.is_null() {
+            return Err(Kind::Internal.error("the JVM has no memory to hand out an array"));
+        }
+        Ok(Critical { env, array, elements, mode })
+    }
+}
+
+impl Drop for Critical {
+    fn drop(&mut self) {
+        // SAFETY: pairs with the call in `hold`, on the same thread.
+        unsafe { ((**self.env).v1_2.ReleasePrimitiveArrayCritical)(self.env, self.array, self.elements, self.mode) };
+    }
+}
+
+/// Runs `work` over two parts of two different arrays, without copies where the JVM can.
+fn with_arrays<R>(
+    env: *mut jni::sys::JNIEnv,
+    input: Region,
+    output: Region,
+    work: impl FnOnce(&[u8], &mut [u8]) -> Result<R>,
+) -> Result<R> {
+    let from = Critical::hold(env, input.array, jni::sys::JNI_ABORT)?;
+    let to = Critical::hold(env, output.array, 0)?;
+    if std::ptr::eq(from.elements, to.elements) {
+        return Err(Kind::InvalidArgument.error("input and output are the same array"));
+    }
+    // SAFETY: both regions were checked against the arrays' lengths; the arrays are distinct objects, so the slices do
+    // not overlap; the JVM keeps them in place until the guards drop. Another Java thread that writes to the input
+    // meanwhile changes what is sealed, as with any stream, and never where we read or write.
+    let (from_bytes, to_bytes) = unsafe {
+        (
+            slice::from_raw_parts(from.elements.cast::<u8>().add(input.offset), input.length),
+            slice::from_raw_parts_mut(to.elements.cast::<u8>().add(output.offset), output.length),
+        )
+    };
+    work(from_bytes, to_bytes)
+}
+
+/// All of a direct buffer.
+///
+/// # Safety
+/// Nobody else touches the buffer's memory for `'a`.
+unsafe fn direct<'a>(env: *mut jni::sys::JNIEnv, buffer: jobject) -> Result<&'a mut [u8]> {
+    // SAFETY: `env` is the current thread's; `buffer` is null or a live local reference, both of which JNI allows here.
+    let (address, capacity) = unsafe {
+        (((**env).v1_4.GetDirectBufferAddress)(env, buffer), ((**env).v1_4.GetDirectBufferCapacity)(env, buffer))
+    };
+    let capacity = usize::try_from(capacity).ok().filter(|_| !address.is_null());
+    let capacity = capacity.ok_or_else(|| Kind::InvalidArgument.error("the buffer is not a direct one"))?;
+    // SAFETY: the JVM gives address and capacity of one allocation; the caller keeps others away.
+    Ok(unsafe { slice::from_raw_parts_mut(address.cast(), capacity) })
+}
+
+fn read_region(env: *mut jni::sys::JNIEnv, region: Region) -> Result<Vec<u8>> {
+    let mut bytes = vec![0u8; region.length];
+    let (offset, length) = (to_int(region.offset)?, to_int(region.length)?);
+    // SAFETY: the region was checked against the array's length and `bytes` has `length` bytes.
+    unsafe { ((**env).v1_1.GetByteArrayRegion)(env, region.array, offset, length, bytes.as_mut_ptr().cast()) };
+    Ok(bytes)
+}
+
+fn write_region(env: *mut jni::sys::JNIEnv, region: Region, bytes: &[u8]) -> Result<()> {
+    if bytes.len() > region.length {
+        return Err(out_of_range());
+    }
+    let (offset, length) = (to_int(region.offset)?, to_int(bytes.len())?);
+    // SAFETY: the region was checked against the array's length and holds `bytes`.
+    unsafe { ((**env).v1_1.SetByteArrayRegion)(env, region.array, offset, length, bytes.as_ptr().cast()) };
+    Ok(())
+}

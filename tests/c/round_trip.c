@@ -1,0 +1,176 @@
+/* Seals, opens and seeks through the C header, and opens a file that another program sealed. Strict C99. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sealpoint.h"
+
+#define CHECK(what)                                                                                       \
+    do {                                                                                                  \
+        if (!(what)) {                                                                                    \
+            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #what, sealpoint_last_error());         \
+            exit(1);                                                                                      \
+        }                                                                                                 \
+    } while (0)
+#define OK(call) CHECK((call) == SEALPOINT_OK)
+
+enum { LENGTH = 200000 };
+
+struct memory {
+    const uint8_t *bytes;
+    size_t length;
+};
+
+static int64_t read_memory(void *context, uint64_t offset, uint8_t *buffer, size_t length) {
+    const struct memory *memory = context;
+    size_t rest;
+    if (offset >= memory->length) {
+        return 0;
+    }
+    rest = memory->length - (size_t)offset;
+    length = length < rest ? length : rest;
+    memcpy(buffer, memory->bytes + offset, length);
+    return (int64_t)length;
+}
+
+static int64_t read_file(void *context, uint64_t offset, uint8_t *buffer, size_t length) {
+    FILE *file = context;
+    if (fseek(file, (long)offset, SEEK_SET) != 0) {
+        return -1;
+    }
+    length = fread(buffer, 1, length, file);
+    return ferror(file) ? -1 : (int64_t)length;
+}
+
+static void buffers(const sealpoint_engine *engine, const uint8_t *plain) {
+    uint8_t *sealed, *opened;
+    size_t sealed_length, opened_length;
+    OK(sealpoint_encrypt(engine, "", plain, LENGTH, &sealed, &sealed_length));
+    CHECK(sealed_length > LENGTH && memcmp(sealed, "SEALPNT\n", 8) == 0);
+    OK(sealpoint_decrypt(engine, "", sealed, sealed_length, &opened, &opened_length));
+    CHECK(opened_length == LENGTH && memcmp(opened, plain, LENGTH) == 0);
+    sealpoint_buffer_free(opened, opened_length);
+
+    opened = NULL;
+    sealed[sealed_length / 2] ^= 1;
+    CHECK(sealpoint_decrypt(engine, "", sealed, sealed_length, &opened, &opened_length) == SEALPOINT_E_INTEGRITY);
+    CHECK(opened == NULL && strlen(sealpoint_last_error()) > 0);
+    sealpoint_buffer_free(sealed, sealed_length);
+
+    CHECK(sealpoint_decrypt(engine, "", plain, LENGTH, &opened, &opened_length) == SEALPOINT_E_NOT_SEALED);
+}
+
+/* Seals in uneven pieces with a sync between, opens from the end to the start. */
+static void streams(const sealpoint_engine *engine, const uint8_t *plain) {
+    size_t given = 0, filled = 0, written, bound, room = 2 * LENGTH, at;
+    uint8_t *sealed = malloc(room);
+    sealpoint_sealer *sealer;
+    sealpoint_opener *opener;
+    struct memory memory;
+    uint64_t length;
+    CHECK(sealed != NULL);
+    OK(sealpoint_sealer_open(engine, "", "state", &sealer));
+    while (given < LENGTH) {
+        size_t piece = 1 + given % 7001;
+        piece = piece < LENGTH - given ? piece : LENGTH - given;
+        OK(sealpoint_sealer_bound(sealer, piece, &bound));
+        CHECK(bound <= room - filled);
+        OK(sealpoint_sealer_update(sealer, plain + given, piece, sealed + filled, room - filled, &written));
+        filled += written;
+        given += piece;
+        if (given % 5 == 0) {
+            OK(sealpoint_sealer_sync(sealer, sealed + filled, room - filled, &written));
+            filled += written;
+        }
+    }
+    CHECK(sealpoint_sealer_update(sealer, plain, 1, sealed + filled, 1, &written) == SEALPOINT_E_INVALID_ARGUMENT);
+    OK(sealpoint_sealer_finish(sealer, sealed + filled, room - filled, &written));
+    filled += written;
+    CHECK(sealpoint_sealer_finish(sealer, sealed + filled, room - filled, &written) == SEALPOINT_E_STATE);
+    sealpoint_sealer_free(sealer);
+
+    memory.bytes = sealed;
+    memory.length = filled;
+    CHECK(sealpoint_opener_open(engine, "", "other", read_memory, &memory, &opener) == SEALPOINT_E_INTEGRITY);
+    OK(sealpoint_opener_open(engine, "", "state", read_memory, &memory, &opener));
+    OK(sealpoint_opener_length(opener, filled, &length));
+    CHECK(length == LENGTH);
+    for (at = LENGTH; at >= 9973; at -= 9973) {
+        uint8_t piece[500];
+        size_t expected = LENGTH - at < sizeof piece ? LENGTH - at : sizeof piece, have = 0, read;
+        OK(sealpoint_opener_seek(opener, at));
+        while (have < expected) {
+            OK(sealpoint_opener_read(opener, piece + have, expected - have, &read));
+            CHECK(read > 0);
+            have += read;
+        }
+        CHECK(memcmp(piece, plain + at, expected) == 0);
+    }
+    sealpoint_opener_free(opener);
+
+    memory.length = filled - 1;
+    OK(sealpoint_opener_open(engine, "", "state", read_memory, &memory, &opener));
+    OK(sealpoint_opener_seek(opener, LENGTH - 1));
+    {
+        uint8_t byte[2];
+        size_t read = 0;
+        uint32_t code = SEALPOINT_OK;
+        while (code == SEALPOINT_OK) {
+            code = sealpoint_opener_read(opener, byte, sizeof byte, &read);
+            CHECK(code != SEALPOINT_OK || read > 0);
+        }
+        CHECK(code == SEALPOINT_E_TRUNCATED);
+    }
+    sealpoint_opener_free(opener);
+    free(sealed);
+}
+
+/* A file that another program sealed: its plaintext must hold the text. */
+static void foreign(const sealpoint_engine *engine, const char *path, const char *text) {
+    FILE *file = fopen(path, "rb");
+    sealpoint_opener *opener;
+    uint8_t buffer[65536 + 64];
+    size_t kept = 0, read, total = 0, wanted = strlen(text);
+    int found = 0;
+    CHECK(file != NULL);
+    OK(sealpoint_opener_open(engine, path, NULL, read_file, file, &opener));
+    do {
+        size_t i;
+        OK(sealpoint_opener_read(opener, buffer + kept, 65536, &read));
+        total += read;
+        for (i = 0; i + wanted <= kept + read; i++) {
+            found |= memcmp(buffer + i, text, wanted) == 0;
+        }
+        i = kept + read < wanted ? kept + read : wanted - 1;
+        memmove(buffer, buffer + kept + read - i, i);
+        kept = i;
+    } while (read > 0);
+    sealpoint_opener_free(opener);
+    fclose(file);
+    CHECK(found);
+    printf("%s: %lu bytes, holds \"%s\"\n", path, (unsigned long)total, text);
+}
+
+int main(int count, char **arguments) {
+    sealpoint_engine *engine = NULL;
+    uint8_t *plain = malloc(LENGTH);
+    size_t i;
+    CHECK(plain != NULL);
+    CHECK(count == 2 || count == 4);
+    CHECK(sealpoint_abi_version() == SEALPOINT_ABI_VERSION);
+    for (i = 0; i < LENGTH; i++) {
+        plain[i] = (uint8_t)(i * 31 + i / 251);
+    }
+    CHECK(sealpoint_engine_open_text("no-such-key = 1", &engine) == SEALPOINT_E_CONFIG);
+    CHECK(engine == NULL);
+    OK(sealpoint_engine_open_file(arguments[1], &engine));
+    buffers(engine, plain);
+    streams(engine, plain);
+    if (count == 4) {
+        foreign(engine, arguments[2], arguments[3]);
+    }
+    sealpoint_engine_free(engine);
+    free(plain);
+    printf("ok, library %s\n", sealpoint_version());
+    return 0;
+}
