@@ -38,7 +38,7 @@ public final class Demo {
             .with("execution.checkpointing.incremental", "true");
 
     private final Stage stage = new Stage();
-    private final Path workDir = Distribution.home().resolve("demo");
+    private final Path workDir = workDir();
     private final Product product;
 
     private Demo(Product product) {
@@ -226,6 +226,12 @@ public final class Demo {
             require(job.state().equals("RUNNING"), "the job is " + job.state() + "\n" + job.exceptions());
             Thread.sleep(200);
         }
+    }
+
+    /** Kept when the demo is over, for whoever wants to look. */
+    private static Path workDir() {
+        String chosen = System.getenv("SEALPOINT_DEMO_DIR");
+        return chosen == null ? Distribution.home().resolve("demo") : Path.of(chosen).toAbsolutePath();
     }
 
     private static JobSpec oneTry(JobSpec job) {

@@ -91,29 +91,29 @@ public final class Cluster implements AutoCloseable {
         Await.answer("the JobManager to give up", this::evidence, () -> jobManager.isAlive() ? Optional.empty() : Optional.of(true));
     }
 
+    /** Submits over REST, as the web interface does: the job is configured by the JobManager's settings and its own. */
     public Job submit(JobSpec job) throws IOException, InterruptedException {
-        Path folder = Files.createDirectories(workDir.resolve("jobs").resolve(String.valueOf(jobs++)));
-        Path report = Files.createDirectories(folder.resolve("report"));
-        Path pace = folder.resolve("pace");
-        Job.writePace(pace, 0);
-
-        Map<String, String> settings = new LinkedHashMap<>(job.settings());
+        JobFiles files = JobFiles.create(workDir.resolve("jobs").resolve(String.valueOf(jobs++)));
         Map<String, Object> request = new LinkedHashMap<>();
         request.put("parallelism", job.parallelism());
-        request.put("programArgsList", List.of(
-                "--customers", String.valueOf(job.customers()),
-                "--orders-each", String.valueOf(job.ordersEach()),
-                "--work", String.valueOf(job.workMicros()),
-                "--pace", pace.toString(),
-                "--report", report.toString()));
+        request.put("programArgsList", files.arguments(job));
+        request.put("flinkConfiguration", job.allSettings());
         if (job.restoreFrom() != null) {
-            settings.put("execution.state-recovery.path", job.restoreFrom());
-            settings.put("execution.state-recovery.claim-mode", job.claim().name());
             request.put("savepointPath", job.restoreFrom());
         }
-        request.put("flinkConfiguration", settings);
         JsonNode answer = rest.post("/jars/" + jarId + "/run", request);
-        return new Job(rest, answer.get("jobid").asText(), job, pace, report, this::evidence);
+        return new Job(rest, answer.get("jobid").asText(), job, files, this::evidence);
+    }
+
+    /** Submits from a process of its own, as {@code flink run} does: the job is configured by that client's settings and its own. */
+    public Job submitFromClient(JobSpec job, Map<String, String> clientSettings) throws IOException, InterruptedException {
+        JobFiles files = JobFiles.create(workDir.resolve("jobs").resolve(String.valueOf(jobs++)));
+        Map<String, String> settings = new LinkedHashMap<>(clientSettings);
+        settings.putAll(ports);
+        Path conf = Files.createDirectories(workDir.resolve("conf-client"));
+        writeConfig(conf, settings);
+        String jobId = Client.run(workDir, classPath(), conf, job, files.arguments(job));
+        return new Job(rest, jobId, job, files, this::evidence);
     }
 
     public int taskManagers() {
@@ -143,17 +143,25 @@ public final class Cluster implements AutoCloseable {
         Map<String, String> all = new LinkedHashMap<>(settings);
         all.putAll(ports);
         all.putIfAbsent("io.tmp.dirs", Files.createDirectories(workDir.resolve("tmp").resolve(name)).toString());
-        StringBuilder yaml = new StringBuilder();
-        all.forEach((key, value) -> yaml.append(key).append(": \"").append(value.replace("\"", "\\\"")).append("\"\n"));
-        Files.writeString(conf.resolve("config.yaml"), yaml);
+        writeConfig(conf, all);
+        FlinkProcess process = FlinkProcess.start(name, workDir, mainClass, classPath(), flags, conf);
+        processes.add(process);
+        return process;
+    }
 
+    private static void writeConfig(Path folder, Map<String, String> settings) throws IOException {
+        StringBuilder yaml = new StringBuilder();
+        settings.forEach((key, value) -> yaml.append(key).append(": \"").append(value.replace("\"", "\\\"")).append("\"\n"));
+        Files.writeString(folder.resolve("config.yaml"), yaml);
+    }
+
+    /** Everything in {@code lib/}, and what the storage needs, which is as good as being there. */
+    private List<String> classPath() {
         List<String> classPath = new ArrayList<>();
         classPath.add(spec.flink.lib() + "/*");
         spec.jars.forEach(jar -> classPath.add(jar.toString()));
         classPath.add(ownClasses());
-        FlinkProcess process = FlinkProcess.start(name, workDir, mainClass, classPath, flags, conf);
-        processes.add(process);
-        return process;
+        return classPath;
     }
 
     private int registeredTaskManagers() throws InterruptedException {
@@ -162,6 +170,19 @@ public final class Cluster implements AutoCloseable {
         } catch (IOException notYet) {
             return -1;
         }
+    }
+
+    /** Where the TaskManager died by itself. */
+    public void awaitTaskManagerExit(int index) throws Exception {
+        FlinkProcess process = taskManagers.get(index);
+        Await.answer(process.name() + " to give up", this::evidence, () -> process.isAlive() ? Optional.empty() : Optional.of(true));
+    }
+
+    /** The first line of any log that holds all the parts, as soon as there is one. */
+    public String awaitLogLine(String... parts) throws Exception {
+        return Await.answer("a log line with " + List.of(parts), this::evidence, () -> logLines()
+                .filter(line -> List.of(parts).stream().allMatch(line::contains))
+                .findFirst());
     }
 
     /** Every line of every log, of processes that were killed too. */
@@ -173,10 +194,6 @@ public final class Cluster implements AutoCloseable {
                 throw new UncheckedIOException(e);
             }
         });
-    }
-
-    public Stream<String> jobManagerLog() throws IOException {
-        return jobManager.logLines().stream();
     }
 
     /**

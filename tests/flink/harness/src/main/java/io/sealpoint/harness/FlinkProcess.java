@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
 final class FlinkProcess implements AutoCloseable {
 
     /** What Flink's own start scripts pass on JDK 17; without these Kryo and the RPC system cannot start. */
-    private static final List<String> MODULE_FLAGS = List.of(
+    static final List<String> MODULE_FLAGS = List.of(
             "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
             "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
             "--add-opens=java.base/java.lang=ALL-UNNAMED",

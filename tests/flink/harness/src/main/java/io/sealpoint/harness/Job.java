@@ -2,9 +2,6 @@ package io.sealpoint.harness;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -25,16 +22,14 @@ public final class Job {
     private final Rest rest;
     private final String id;
     private final JobSpec spec;
-    private final Path paceFile;
-    private final Path report;
+    private final JobFiles files;
     private final Supplier<String> logs;
 
-    Job(Rest rest, String id, JobSpec spec, Path paceFile, Path report, Supplier<String> logs) {
+    Job(Rest rest, String id, JobSpec spec, JobFiles files, Supplier<String> logs) {
         this.rest = rest;
         this.id = id;
         this.spec = spec;
-        this.paceFile = paceFile;
-        this.report = report;
+        this.files = files;
         this.logs = logs;
     }
 
@@ -44,18 +39,12 @@ public final class Job {
 
     /** Orders a second and source task; 0 holds the job. */
     public Job pace(long perSecond) throws IOException {
-        writePace(paceFile, perSecond);
+        files.writePace(perSecond);
         return this;
     }
 
     public Job fullSpeed() throws IOException {
         return pace(-1);
-    }
-
-    static void writePace(Path file, long perSecond) throws IOException {
-        Path fresh = file.resolveSibling("pace.new");
-        Files.writeString(fresh, String.valueOf(perSecond));
-        Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE);
     }
 
     public String state() throws IOException, InterruptedException {
@@ -165,7 +154,15 @@ public final class Job {
 
     /** Triggers a savepoint; the job goes on. @return where it is */
     public String savepoint(Format format) throws Exception {
+        return savepoint(format, null);
+    }
+
+    /** @param directory the URI of where to put it, instead of the configured directory */
+    public String savepoint(Format format, String directory) throws Exception {
         Map<String, Object> request = new LinkedHashMap<>();
+        if (directory != null) {
+            request.put("target-directory", directory);
+        }
         request.put("cancel-job", false);
         request.put("formatType", format.name());
         return awaitSavepoint(rest.post("/jobs/" + id + "/savepoints", request));
@@ -215,7 +212,7 @@ public final class Job {
     public int finishAndCheck() throws Exception {
         fullSpeed();
         awaitEnd("FINISHED");
-        return Report.check(report, spec.customers(), spec.ordersEach());
+        return Report.check(files.report(), spec.customers(), spec.ordersEach());
     }
 
     /** Waits until the job has failed for good. @return its root exception, as Flink shows it */

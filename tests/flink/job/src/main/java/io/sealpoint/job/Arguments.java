@@ -17,6 +17,10 @@ final class Arguments {
         }
     }
 
+    boolean has(String name) {
+        return values.containsKey(name);
+    }
+
     String text(String name) {
         String value = values.get(name);
         if (value == null) {
@@ -30,6 +34,6 @@ final class Arguments {
     }
 
     long numberOr(String name, long otherwise) {
-        return values.containsKey(name) ? number(name) : otherwise;
+        return has(name) ? number(name) : otherwise;
     }
 }

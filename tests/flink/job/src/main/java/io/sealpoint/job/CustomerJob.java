@@ -10,7 +10,8 @@ import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
  * <p>Order {@code n} belongs to customer {@code n % customers}. Each order replaces the customer's record, which is text
  * that can be recomputed from the customer and the number of orders so far: a record that differs fails the job. At the
  * end of the orders a timer of every customer reports its count and checksum, so that a lost, repeated or misplaced
- * order shows. Arguments: {@code --customers --orders-each --pace FILE --report DIR [--work MICROS]}.
+ * order shows. Arguments: {@code --customers --orders-each --pace FILE --report DIR [--work MICROS]
+ * [--legacy-backend URI]}.
  *
  * <p>State backend, checkpoint storage and checkpointing are the configuration's business, not the job's.
  */
@@ -24,6 +25,9 @@ public final class CustomerJob {
         long orders = customers * arguments.number("orders-each");
 
         StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();
+        if (arguments.has("legacy-backend")) {
+            LegacyBackend.use(env, arguments.text("legacy-backend"));
+        }
         env.fromSource(
                         new PacedSequence(orders, arguments.text("pace")),
                         WatermarkStrategy.noWatermarks(),

@@ -1,0 +1,50 @@
+package io.sealpoint.scenarios;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.sealpoint.harness.Distribution;
+import io.sealpoint.harness.Product;
+import java.io.BufferedReader;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Whoever stops the demo, politely or not, finds no process of it left. */
+class InterruptedDemoIT {
+
+    @ParameterizedTest
+    @ValueSource(strings = {"INT", "TERM", "KILL"})
+    @Tag("quick")
+    void leaves_no_process_behind(String signal) throws Exception {
+        Product product = Product.required();
+        ProcessBuilder builder = new ProcessBuilder(Distribution.home().resolveSibling("run-demo").toString()).redirectErrorStream(true);
+        builder.environment().put("SEALPOINT_JAR", product.jar().toString());
+        builder.environment().put("SEALPOINT_CLI", product.cli().toString());
+        builder.environment().put("SEALPOINT_DEMO_DIR", Path.of("target", "interrupted-demo-" + signal).toAbsolutePath().toString());
+        Process demo = builder.start();
+        List<ProcessHandle> children = List.of();
+        try (BufferedReader output = demo.inputReader()) {
+            String line;
+            do {
+                line = output.readLine();
+                assertTrue(line != null, "the demo ended before it had a cluster");
+            } while (!line.contains("cluster up"));
+            children = demo.descendants().toList();
+            assertEquals(3, children.size(), "a JobManager and two TaskManagers: " + children);
+
+            assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(demo.pid())).start().waitFor());
+
+            assertTrue(demo.waitFor(60, TimeUnit.SECONDS), "the demo must end");
+            for (ProcessHandle child : children) {
+                child.onExit().get(60, TimeUnit.SECONDS);
+            }
+        } finally {
+            demo.destroyForcibly();
+            children.forEach(ProcessHandle::destroyForcibly);
+        }
+    }
+}
