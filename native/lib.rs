@@ -1,10 +1,11 @@
 //! Sealpoint: envelope encryption of everything Apache Flink persists.
 //!
 //! The modules point one way, from the outside in: `ffi`, `cli`, `stream` -> `engine` -> `keys`, `metrics` ->
-//! `envelope`, `kms` -> `config`, `context`, `secret`, `error`. `tests/layering.rs` holds them to it.
+//! `envelope`, `kms` -> `config`, `context`, `secret`, `clock`, `error`. `tests/layering.rs` holds them to it.
 
 #![deny(clippy::unwrap_used, clippy::panic)]
 
+pub mod clock;
 pub mod config;
 pub mod context;
 pub mod engine;

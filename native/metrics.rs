@@ -44,6 +44,7 @@ metrics! {
     decrypted_bytes: Counter = "heliosdb_checkpoint_decrypted_bytes_total", "Plaintext bytes opened.";
     kms_errors: Counter = "heliosdb_kms_errors_total", "Calls to the key service that failed.";
     data_keys_drawn: Counter = "heliosdb_data_keys_drawn_total", "Data keys drawn for sealing.";
+    data_key_failures: Counter = "heliosdb_data_key_failures_total", "Draws of a data key that failed.";
     data_keys_waited: Counter = "heliosdb_data_keys_waited_total", "Times that sealing had to wait for a data key: the first one of a tenant, or one past a bound.";
     epochs_late: Counter = "heliosdb_epochs_late_total", "New epochs that went on with the data key of the one before, because the next was not there yet.";
     outage_seconds_left: Gauge = "heliosdb_outage_seconds_left", "Seconds for which sealing may go on without an answer of the key service, as of the last call to it.";

@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("clock", &[]),
     ("secret", &["error"]),
     ("context", &["error"]),
     ("config", &["context", "error"]),
     ("envelope", &["config", "context", "secret", "error"]),
     ("kms", &["config", "context", "secret", "error"]),
     ("metrics", &["config", "error"]),
-    ("keys", &["envelope", "kms", "metrics", "config", "context", "secret", "error"]),
-    ("engine", &["keys", "envelope", "kms", "metrics", "config", "context", "secret", "error"]),
+    ("keys", &["envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),
+    ("engine", &["keys", "envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),
     ("stream", &["engine", "envelope", "error"]),
     ("ffi", &["stream", "engine", "envelope", "config", "error"]),
-    ("cli", &["stream", "engine", "keys", "kms", "envelope", "metrics", "config", "context", "secret", "error"]),
+    (
+        "cli",
+        &["stream", "engine", "keys", "kms", "envelope", "metrics", "config", "context", "secret", "clock", "error"],
+    ),
 ];
 
 /// Names that may be used inside one module only.

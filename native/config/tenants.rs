@@ -67,6 +67,12 @@ impl Tenants {
         &self.named
     }
 
+    /// The tenants that this process seals for.
+    pub fn sealing(&self) -> impl Iterator<Item = &String> {
+        let others = self.named.iter().map(|tenant| &tenant.name).filter(|name| **name != self.default);
+        std::iter::once(&self.default).chain(others)
+    }
+
     /// The tenants whose files this process may open; those that it seals for are among them.
     pub fn open(&self) -> &[String] {
         &self.open
@@ -88,7 +94,7 @@ impl Tenants {
         self.claimed_by(path).unwrap_or(&self.default)
     }
 
-    /// The tenant whose prefix holds this path, if there is one.
+    /// As [`of_path`](Self::of_path), but `None` where no prefix claims the path.
     pub fn claimed_by(&self, path: &str) -> Option<&str> {
         let path = normalize(path);
         let prefixes =

@@ -1,0 +1,80 @@
+//! What this process may open. The configuration decides, never the file.
+
+use std::collections::HashMap;
+
+use crate::config::{EncryptionAlgorithm, EncryptionConfig, Tenants};
+use crate::context::EncryptionContext;
+use crate::envelope::{DataKeyId, Head, Slot};
+use crate::error::{Kind, Result};
+use crate::kms::Clients;
+
+/// The part of the configuration that files are held against.
+#[derive(Debug)]
+pub struct Policy {
+    tenants: Tenants,
+    algorithms: Vec<EncryptionAlgorithm>,
+    context: EncryptionContext,
+    /// Provider and key-encryption key, by tenant.
+    keys: HashMap<String, Vec<(String, String)>>,
+}
+
+impl Policy {
+    pub fn new(config: &EncryptionConfig, clients: &Clients) -> Policy {
+        let keys = clients.iter().map(|(tenant, clients)| {
+            let names = clients.iter().map(|client| (client.provider().to_owned(), client.key_id().to_owned()));
+            (tenant.clone(), names.collect())
+        });
+        Policy {
+            tenants: config.tenants.clone(),
+            algorithms: config.allowed_algorithms.clone(),
+            context: config.encryption_context.clone(),
+            keys: keys.collect(),
+        }
+    }
+
+    /// Refuses a file by what its head claims, with the key that must change for it to be opened. `slots` are those
+    /// that its data key is to be taken from.
+    pub fn check(&self, head: &Head, slots: &[Slot]) -> Result<()> {
+        let tenant = head.bound.tenant.as_str();
+        if !self.tenants.may_open(tenant) {
+            return Err(Kind::TenantNotAllowed.error(format_args!(
+                "the file belongs to tenant '{}', which is not among open-tenants",
+                tenant.escape_debug()
+            )));
+        }
+        if !self.algorithms.contains(&head.algorithm) {
+            return Err(Kind::SuiteNotAllowed.error(format_args!(
+                "the file is sealed with {}, which is not among allowed-algorithms",
+                head.algorithm.name()
+            )));
+        }
+        if head.bound.context != self.context {
+            return Err(Kind::WrappedKey.error(
+                "the file is bound to another encryption context than the configured one: set encryption-context.* as it was when the file was sealed",
+            ));
+        }
+        let allowed = self.keys.get(tenant).map_or(&[][..], Vec::as_slice);
+        if slots.iter().any(|slot| allowed.iter().any(|(provider, kek)| slot.provider == *provider && slot.kek == *kek))
+        {
+            return Ok(());
+        }
+        let list = |names: &mut dyn Iterator<Item = (&str, &str)>| {
+            let names = names.map(|(provider, kek)| format!("{}:{}", provider.escape_debug(), kek.escape_debug()));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        Err(Kind::KeyNotAllowed.error(format_args!(
+            "the file's data key is wrapped under {}, but tenant '{}' is configured with {}: see kms.* and tenants.<name>.key",
+            list(&mut slots.iter().map(|slot| (slot.provider.as_str(), slot.kek.as_str()))),
+            tenant.escape_debug(),
+            list(&mut allowed.iter().map(|(provider, kek)| (provider.as_str(), kek.as_str()))),
+        )))
+    }
+
+    /// What a data key of a tenant is wrapped with.
+    pub fn wrapping_context(&self, id: DataKeyId, tenant: &str) -> Result<EncryptionContext> {
+        let own =
+            [("sealpoint:data-key".to_owned(), id.to_string()), ("sealpoint:tenant".to_owned(), tenant.to_owned())];
+        let configured = self.context.pairs().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        EncryptionContext::new(own.into_iter().chain(configured))
+    }
+}

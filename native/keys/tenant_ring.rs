@@ -1,0 +1,306 @@
+//! The sealing keys of one tenant: the current one, and the next one, drawn ahead of need.
+//!
+//! A roll (a new epoch, or a soft bound) takes the next key if it is there, and otherwise goes on with the current one
+//! until it is. Only where the current key must not be used any more (a hard bound, the end of the outage allowance, or
+//! there is none yet) does a caller wait for a draw.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::clock::utc;
+use crate::config::{DataKeyPolicy, DataKeyScope, EncryptionConfig, OutagePolicy};
+use crate::error::{Error, Kind, Result};
+use crate::keys::data_key::DataKey;
+use crate::keys::service::{KeyService, closed};
+
+/// After a failed draw, how long no other is begun: doubled with each failure up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Called with each key that becomes the current one.
+pub type Adopted = Box<dyn Fn(&Arc<DataKey>) + Send + Sync>;
+
+/// The keys that one tenant's files are sealed under.
+pub struct TenantRing {
+    tenant: String,
+    service: Arc<KeyService>,
+    policy: DataKeyPolicy,
+    outage: OutagePolicy,
+    adopted: Adopted,
+    state: Mutex<State>,
+    /// Told whenever a draw ends.
+    drawn: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Current>,
+    next: Option<Arc<DataKey>>,
+    /// The next key is to be taken as soon as it is there.
+    roll: bool,
+    drawing: bool,
+    /// How many draws have ended.
+    draws: u64,
+    failure: Option<Failure>,
+}
+
+struct Current {
+    key: Arc<DataKey>,
+    /// By the clock, when it became the current one.
+    since: Duration,
+}
+
+/// The key service has not answered since.
+struct Failure {
+    since: Duration,
+    since_wall_ms: u64,
+    last: Error,
+    pause: Duration,
+    again_at: Duration,
+}
+
+impl TenantRing {
+    pub fn new(tenant: &str, config: &EncryptionConfig, service: Arc<KeyService>, adopted: Adopted) -> Arc<TenantRing> {
+        service.metrics.outage_seconds_left.set(config.outage.seal_for.as_secs());
+        Arc::new(TenantRing {
+            tenant: tenant.to_owned(),
+            service,
+            policy: config.data_key.clone(),
+            outage: config.outage.clone(),
+            adopted,
+            state: Mutex::default(),
+            drawn: Condvar::new(),
+        })
+    }
+
+    /// The key to seal with; see [`KeyRing::for_sealing`](crate::keys::KeyRing::for_sealing).
+    pub fn for_sealing(self: &Arc<Self>) -> Result<Arc<DataKey>> {
+        let mut state = self.state.lock();
+        let mut waited = false;
+        loop {
+            self.roll_if_due(&mut state);
+            if let Some(key) = self.usable(&state) {
+                return Ok(key);
+            }
+            let may_draw = state.failure.as_ref().is_none_or(|failure| failure.again_at <= self.now());
+            // Without a failure the draw went well, but others used the key up: draw again.
+            if waited && state.failure.is_some() || !(state.drawing || may_draw) {
+                return Err(self.why_not(&state));
+            }
+            self.begin_draw(&mut state);
+            waited = self.wait_for_draw(&mut state)?;
+        }
+    }
+
+    /// Takes the next key, now or as soon as it is there.
+    pub fn roll(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if state.current.is_some() {
+            self.want_roll(&mut state);
+        }
+    }
+
+    /// Draws the first key before it is needed.
+    pub fn prepare(self: &Arc<Self>) {
+        self.begin_draw(&mut self.state.lock());
+    }
+
+    fn roll_if_due(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
+        let due = state.current.as_ref().is_some_and(|current| self.past(current, &self.soft_bounds()));
+        if due {
+            self.want_roll(state);
+        } else if state.roll || state.current.is_none() {
+            self.adopt(state);
+        }
+        // With a failure, this is what notices that the key service is back.
+        if state.next.is_none() && state.current.is_some() {
+            self.begin_draw(state);
+        }
+    }
+
+    fn want_roll(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
+        let first = !std::mem::replace(&mut state.roll, true);
+        self.adopt(state);
+        if state.roll && first {
+            self.service.metrics.epochs_late.add(1);
+        }
+        self.begin_draw(state);
+    }
+
+    /// Makes the next key the current one, if there is one that has not lain about for too long.
+    fn adopt(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
+        let now = self.now();
+        let Some(key) = state.next.take().filter(|key| now.saturating_sub(key.drawn()) < self.policy.max_age) else {
+            return;
+        };
+        let rotated = state.current.as_ref().is_some_and(|current| current.key.versions() != key.versions());
+        if rotated {
+            self.service.metrics.key_rotations.add(1);
+        }
+        (self.adopted)(&key);
+        state.current = Some(Current { key, since: now });
+        state.roll = false;
+        self.begin_draw(state);
+    }
+
+    /// Starts a draw of the next key on the runtime thread, unless there is one, or a pause is on.
+    fn begin_draw(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
+        let paused = state.failure.as_ref().is_some_and(|failure| self.now() < failure.again_at);
+        if state.drawing || state.next.is_some() || paused {
+            return;
+        }
+        state.drawing = true;
+        let draw = Draw { ring: Arc::clone(self), ended: false };
+        let work = async move {
+            let outcome = draw.ring.service.draw(&draw.ring.tenant).await;
+            draw.end(outcome);
+        };
+        // A runtime that is shutting down drops the work right here, and that takes the lock.
+        MutexGuard::unlocked(state, || self.service.spawn(work));
+    }
+
+    fn end_draw(self: &Arc<Self>, outcome: Result<DataKey>) {
+        let mut state = self.state.lock();
+        state.drawing = false;
+        state.draws += 1;
+        match outcome {
+            Ok(key) => self.succeeded(&mut state, key),
+            Err(error) => self.failed(&mut state, error),
+        }
+        self.drawn.notify_all();
+    }
+
+    fn succeeded(self: &Arc<Self>, state: &mut MutexGuard<'_, State>, key: DataKey) {
+        self.service.metrics.data_keys_drawn.add(1);
+        self.service.metrics.outage_seconds_left.set(self.outage.seal_for.as_secs());
+        if let Some(failure) = state.failure.take() {
+            log::info!(
+                "the key service of tenant '{}' answers again; it had not since {}",
+                self.tenant,
+                utc(failure.since_wall_ms)
+            );
+        }
+        state.next = Some(Arc::new(key));
+        if state.roll || state.current.is_none() {
+            self.adopt(state);
+        }
+    }
+
+    fn failed(&self, state: &mut State, error: Error) {
+        self.service.metrics.data_key_failures.add(1);
+        let now = self.now();
+        let wall_ms = self.service.clock.wall_ms();
+        let (since, since_wall_ms, pause) = match &state.failure {
+            Some(failure) => (failure.since, failure.since_wall_ms, (failure.pause * 2).min(LONGEST_PAUSE)),
+            None => (now, wall_ms, FIRST_PAUSE),
+        };
+        let left = self.outage.seal_for.saturating_sub(now.saturating_sub(since));
+        self.service.metrics.outage_seconds_left.set(left.as_secs());
+        if state.failure.is_none() {
+            log::warn!(
+                "no data key could be drawn for tenant '{}' (sealing may go on for {left:?}): {error}",
+                self.tenant
+            );
+        }
+        state.failure = Some(Failure { since, since_wall_ms, last: error, pause, again_at: now + pause });
+    }
+
+    /// Returns once a draw has ended.
+    fn wait_for_draw(&self, state: &mut MutexGuard<'_, State>) -> Result<bool> {
+        self.service.metrics.data_keys_waited.add(1);
+        let draws = state.draws;
+        let patience = self.service.patience(&self.tenant);
+        let mut on_time = true;
+        while state.drawing && state.draws == draws && on_time {
+            on_time = !self.drawn.wait_for(state, patience).timed_out();
+        }
+        if on_time { Ok(true) } else { Err(Kind::KmsTimeout.error("the key service did not give a data key in time")) }
+    }
+
+    /// The current key, unless it must not be used any more.
+    fn usable(&self, state: &State) -> Option<Arc<DataKey>> {
+        let current = state.current.as_ref()?;
+        let allowed = !self.past(current, &self.hard_bounds()) && !self.outage_is_over(state);
+        allowed.then(|| Arc::clone(&current.key))
+    }
+
+    fn outage_is_over(&self, state: &State) -> bool {
+        let lasted = |failure: &Failure| self.now().saturating_sub(failure.since);
+        state.failure.as_ref().is_some_and(|failure| lasted(failure) > self.outage.seal_for)
+    }
+
+    fn why_not(&self, state: &State) -> Error {
+        let tenant = &self.tenant;
+        let Some(failure) = &state.failure else {
+            return Kind::Internal
+                .error(format_args!("there is no data key for tenant '{tenant}', and no reason for it"));
+        };
+        if state.current.is_none() {
+            return failure.last.clone().at(format_args!("there is no data key for tenant '{tenant}' yet"));
+        }
+        let since = utc(failure.since_wall_ms);
+        let reason = if self.outage_is_over(state) {
+            format!("that is longer than outage.seal-for ({:?}) allows", self.outage.seal_for)
+        } else {
+            "the current data key has reached data-key.max-age, data-key.max-files or data-key.max-bytes".to_owned()
+        };
+        Kind::Outage.error(format_args!(
+            "nothing is sealed for tenant '{tenant}' any more: its key service has given no data key since {since}, and {reason}; make it answer (its last failure: {})",
+            failure.last
+        ))
+    }
+
+    fn past(&self, current: &Current, bounds: &Bounds) -> bool {
+        self.now().saturating_sub(current.since) >= bounds.age
+            || current.key.files() >= bounds.files
+            || current.key.bytes() >= bounds.bytes
+    }
+
+    fn hard_bounds(&self) -> Bounds {
+        Bounds { age: self.policy.max_age, files: self.policy.max_files, bytes: self.policy.max_bytes }
+    }
+
+    /// Early enough that an outage which begins now is over before the hard bounds are met.
+    fn soft_bounds(&self) -> Bounds {
+        let age = self.policy.max_age.saturating_sub(self.outage.seal_for);
+        let age = match self.policy.scope {
+            DataKeyScope::Checkpoint => age,
+            DataKeyScope::Interval(interval) => age.min(interval),
+        };
+        let most = |bound: u64| bound - bound / 4;
+        Bounds { age, files: most(self.policy.max_files), bytes: most(self.policy.max_bytes) }
+    }
+
+    fn now(&self) -> Duration {
+        self.service.clock.elapsed()
+    }
+}
+
+struct Bounds {
+    age: Duration,
+    files: u64,
+    bytes: u64,
+}
+
+/// The duty to end a draw, even if its runtime goes away or it panics.
+struct Draw {
+    ring: Arc<TenantRing>,
+    ended: bool,
+}
+
+impl Draw {
+    fn end(mut self, outcome: Result<DataKey>) {
+        self.ended = true;
+        self.ring.end_draw(outcome);
+    }
+}
+
+impl Drop for Draw {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.ring.end_draw(Err(closed()));
+        }
+    }
+}

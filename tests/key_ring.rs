@@ -1,0 +1,697 @@
+//! Sealing never waits for the key service but where it must; opening asks it once; and neither is fooled.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::{Condvar, Mutex};
+use sealpoint::Result;
+use sealpoint::clock::Clock;
+use sealpoint::config::{EncryptionConfig, LocalHsmConfig};
+use sealpoint::context::EncryptionContext;
+use sealpoint::envelope::{Head, Parsed, SealOptions, Sealer};
+use sealpoint::error::{Error, Kind};
+use sealpoint::keys::{DataKey, KeyRing};
+use sealpoint::kms::local::{KeyringFile, LocalHsmClient};
+use sealpoint::kms::{Clients, KeySpec, KeyVersion, KmsClient, WrappedKey};
+use sealpoint::metrics::EncryptionMetrics;
+use sealpoint::secret::Secret;
+use tempfile::TempDir;
+
+/// A clock that the test turns.
+#[derive(Debug, Default)]
+struct TestClock(Mutex<Duration>);
+
+impl TestClock {
+    fn pass(&self, seconds: u64) {
+        *self.0.lock() += Duration::from_secs(seconds);
+    }
+}
+
+impl Clock for TestClock {
+    fn wall_ms(&self) -> u64 {
+        1_800_000_000_000 + self.elapsed().as_millis() as u64
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.0.lock()
+    }
+}
+
+/// A runtime on a thread of its own, as the engine has one.
+struct Runtime {
+    handle: tokio::runtime::Handle,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runtime {
+    fn start() -> Runtime {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = thread::spawn(move || {
+            let _ = runtime.block_on(stopped);
+        });
+        Runtime { handle, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The real local key service behind a line that the test cuts, holds and counts.
+#[derive(Debug)]
+struct Line {
+    client: LocalHsmClient,
+    fault: Mutex<Option<Error>>,
+    hold: AtomicBool,
+    wrong_length: AtomicUsize,
+    panics: AtomicBool,
+    drawn: AtomicUsize,
+    unwrapped: AtomicUsize,
+    changed: (Mutex<()>, Condvar),
+}
+
+impl Line {
+    fn new(client: LocalHsmClient) -> Arc<Line> {
+        Arc::new(Line {
+            client,
+            fault: Mutex::default(),
+            hold: AtomicBool::new(false),
+            wrong_length: AtomicUsize::new(0),
+            panics: AtomicBool::new(false),
+            drawn: AtomicUsize::new(0),
+            unwrapped: AtomicUsize::new(0),
+            changed: Default::default(),
+        })
+    }
+
+    fn cut(&self, kind: Kind) {
+        *self.fault.lock() = Some(kind.error("the line is cut"));
+    }
+
+    fn mend(&self) {
+        *self.fault.lock() = None;
+    }
+
+    /// A call answers only once it is let go; the runtime goes on.
+    async fn pass(&self, calls: &AtomicUsize) -> Result<()> {
+        calls.fetch_add(1, SeqCst);
+        {
+            let _lock = self.changed.0.lock();
+            self.changed.1.notify_all();
+        }
+        while self.hold.load(SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(!self.panics.load(SeqCst), "the client panics as the test wants");
+        self.fault.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Blocks until a call count reaches a number.
+    fn wait_for(&self, calls: &AtomicUsize, number: usize) {
+        let mut lock = self.changed.0.lock();
+        while calls.load(SeqCst) < number {
+            self.changed.1.wait(&mut lock);
+        }
+    }
+}
+
+#[async_trait]
+impl KmsClient for Line {
+    fn provider(&self) -> &str {
+        self.client.provider()
+    }
+
+    fn key_id(&self) -> &str {
+        self.client.key_id()
+    }
+
+    async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey> {
+        self.client.encrypt(plaintext, context).await
+    }
+
+    async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
+        self.pass(&self.unwrapped).await?;
+        match self.wrong_length.load(SeqCst) {
+            0 => self.client.decrypt(wrapped, context).await,
+            length => Secret::random(length),
+        }
+    }
+
+    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
+        self.pass(&self.drawn).await?;
+        let (secret, wrapped) = self.client.generate_data_key(spec, context).await?;
+        match self.wrong_length.load(SeqCst) {
+            0 => Ok((secret, wrapped)),
+            length => Ok((Secret::random(length)?, wrapped)),
+        }
+    }
+
+    async fn current_key_version(&self) -> Result<KeyVersion> {
+        self.client.current_key_version().await
+    }
+
+    async fn key_versions(&self) -> Result<Vec<KeyVersion>> {
+        self.client.key_versions().await
+    }
+
+    async fn rotate(&self) -> Result<KeyVersion> {
+        self.client.rotate().await
+    }
+
+    async fn test_connection(&self) -> Result<()> {
+        self.client.test_connection().await
+    }
+}
+
+/// A process: configuration, clock, runtime, key service on the line, key ring.
+struct Process {
+    ring: KeyRing,
+    line: Arc<Line>,
+    clock: Arc<TestClock>,
+    metrics: Arc<EncryptionMetrics>,
+    config: EncryptionConfig,
+    runtime: Runtime,
+}
+
+/// A keyring on disk that several processes share.
+struct Site(TempDir);
+
+impl Site {
+    fn new() -> Site {
+        let site = Site(tempfile::tempdir().unwrap());
+        site.file().create("sealpoint").unwrap();
+        site
+    }
+
+    fn file(&self) -> KeyringFile {
+        KeyringFile::new(&self.0.path().join("keyring.json"), None).unwrap()
+    }
+
+    fn config(&self, pairs: &[(&str, &str)]) -> EncryptionConfig {
+        let keyring = self.0.path().join("keyring.json");
+        let base = [("kms.provider", "local"), ("kms.local.keyring", keyring.to_str().unwrap())];
+        EncryptionConfig::from_pairs(base.iter().chain(pairs).copied()).unwrap()
+    }
+
+    fn process(&self, pairs: &[(&str, &str)]) -> Process {
+        self.process_with(pairs, |_| {})
+    }
+
+    fn process_with(&self, pairs: &[(&str, &str)], prepare: impl FnOnce(&Line)) -> Process {
+        let config = self.config(pairs);
+        let client = LocalHsmClient::open(&LocalHsmConfig {
+            keyring: self.file().path().to_owned(),
+            key: "sealpoint".to_owned(),
+            passphrase_file: None,
+        });
+        let client = client.unwrap();
+        let line = Line::new(client.clone());
+        prepare(&line);
+        let (clock, metrics, runtime) = (Arc::new(TestClock::default()), Arc::default(), Runtime::start());
+        let clients: Clients = config
+            .tenants
+            .open()
+            .iter()
+            .map(|tenant| {
+                let own: Arc<dyn KmsClient> = match config.tenants.key_of(tenant) {
+                    Some(key) => Arc::new(client.with_key(key).unwrap()),
+                    None => Arc::clone(&line) as Arc<dyn KmsClient>,
+                };
+                (tenant.clone(), vec![own])
+            })
+            .collect();
+        let ring_clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        let ring = KeyRing::new(&config, clients, runtime.handle.clone(), ring_clock, Arc::clone(&metrics)).unwrap();
+        Process { ring, line, clock, metrics, config, runtime }
+    }
+}
+
+impl Process {
+    fn key(&self) -> Arc<DataKey> {
+        self.ring.for_sealing("default").unwrap()
+    }
+
+    /// Until as many keys were drawn in full.
+    fn settled(&self, drawn: u64) {
+        while self.metrics.data_keys_drawn.get() < drawn {
+            thread::yield_now();
+        }
+    }
+
+    /// Until as many draws failed.
+    fn failed(&self, draws: u64) {
+        while self.metrics.data_key_failures.get() < draws {
+            thread::yield_now();
+        }
+    }
+
+    fn head(&self, tenant: &str) -> Head {
+        let key = self.ring.for_sealing(tenant).unwrap();
+        head_of(&self.config, tenant, key.secret(), key.id(), key.slots())
+    }
+}
+
+fn head_of(
+    config: &EncryptionConfig,
+    tenant: &str,
+    secret: &Secret,
+    id: sealpoint::envelope::DataKeyId,
+    slots: &[u8],
+) -> Head {
+    let options = SealOptions {
+        algorithm: config.algorithm,
+        chunk_size: config.chunk_size,
+        tenant: tenant.into(),
+        subject: None,
+        context: config.encryption_context.clone(),
+        created_at_ms: 1,
+    };
+    let sealer = Sealer::new(secret, id, slots, &options).unwrap();
+    let Parsed::Complete(head) = Head::parse(sealer.head()).unwrap() else { panic!("the head is whole") };
+    head
+}
+
+#[test]
+fn a_new_checkpoint_takes_the_prefetched_key_and_announcing_it_again_changes_nothing() {
+    let site = Site::new();
+    let process = site.process(&[]);
+    let first = process.key();
+    process.settled(2);
+    assert_eq!(process.key().id(), first.id(), "one key for an epoch");
+
+    process.ring.begin_epoch("/chk", 1);
+    let second = process.key();
+    assert_ne!(second.id(), first.id());
+    process.settled(3);
+    for _subtask in 0..100 {
+        process.ring.begin_epoch("/chk", 1);
+    }
+    assert_eq!(process.key().id(), second.id());
+    process.ring.begin_epoch("/chk", 2);
+    process.settled(4);
+    process.ring.begin_epoch("/chk", 1);
+    assert_ne!(process.key().id(), second.id());
+    assert_eq!(process.metrics.data_keys_drawn.get(), 4);
+    assert_eq!(process.metrics.epochs_late.get(), 0);
+}
+
+#[test]
+fn sealing_goes_on_with_the_current_key_while_the_next_one_is_slow() {
+    let site = Site::new();
+    let process = site.process(&[]);
+    let first = process.key();
+    process.settled(2);
+    process.line.hold.store(true, SeqCst);
+    process.ring.begin_epoch("/chk", 1);
+    let second = process.key();
+    process.line.wait_for(&process.line.drawn, 3);
+    process.ring.begin_epoch("/chk", 2);
+    assert_eq!(process.key().id(), second.id(), "late, and not waiting");
+    assert_eq!(process.metrics.epochs_late.get(), 1);
+    process.line.hold.store(false, SeqCst);
+    process.settled(3);
+    let third = process.key();
+    assert!(third.id() != second.id() && third.id() != first.id(), "taken as soon as it is there");
+}
+
+#[test]
+fn soft_bounds_roll_early_by_age_files_and_bytes() {
+    let site = Site::new();
+    let process = site.process(&[("data-key.max-files", "100"), ("data-key.max-bytes", "100 mb")]);
+    let first = process.key();
+    process.settled(2);
+    first.count(74, 0);
+    assert_eq!(process.key().id(), first.id());
+    first.count(1, 0);
+    let second = process.key();
+    assert_ne!(second.id(), first.id());
+    process.settled(3);
+    second.count(0, 75 << 20);
+    let third = process.key();
+    assert_ne!(third.id(), second.id());
+    process.settled(4);
+    process.clock.pass(23 * 3600 - 1);
+    assert_eq!(process.key().id(), third.id());
+    process.clock.pass(1);
+    assert_ne!(process.key().id(), third.id());
+}
+
+#[test]
+fn by_interval_only_time_rolls() {
+    let site = Site::new();
+    let process = site.process(&[("data-key.scope", "interval"), ("data-key.interval", "10 min")]);
+    let first = process.key();
+    process.settled(2);
+    process.ring.begin_epoch("/chk", 1);
+    process.clock.pass(599);
+    assert_eq!(process.key().id(), first.id());
+    process.clock.pass(1);
+    assert_ne!(process.key().id(), first.id());
+}
+
+#[test]
+fn an_outage_is_survived_for_as_long_as_configured_and_then_declined_with_the_reason() {
+    let site = Site::new();
+    let process = site.process(&[("outage.seal-for", "1 h")]);
+    process.key();
+    process.settled(2);
+    process.line.cut(Kind::KmsUnavailable);
+    process.ring.begin_epoch("/chk", 1);
+    let current = process.key();
+    process.failed(1);
+    process.clock.pass(3600);
+    assert_eq!(process.key().id(), current.id(), "still allowed");
+    assert!(process.metrics.outage_seconds_left.get() <= 3600);
+
+    process.clock.pass(60);
+    let error = process.ring.for_sealing("default").unwrap_err();
+    assert_eq!(error.kind(), Kind::Outage);
+    for word in ["'default'", "since 2027-01-15", "outage.seal-for", "the line is cut"] {
+        assert!(error.message().contains(word), "'{error}' says {word}");
+    }
+    assert_eq!(process.metrics.outage_seconds_left.get(), 0);
+
+    process.line.mend();
+    process.clock.pass(60);
+    process.key();
+    assert_eq!(process.metrics.outage_seconds_left.get(), 3600);
+}
+
+#[test]
+fn a_draw_that_failed_is_not_repeated_at_once_by_every_caller() {
+    let site = Site::new();
+    let process = site.process(&[]);
+    process.key();
+    process.settled(2);
+    process.line.cut(Kind::KmsThrottled);
+    process.ring.begin_epoch("/chk", 1);
+    process.failed(1);
+    for checkpoint in 2..1000 {
+        process.ring.begin_epoch("/chk", checkpoint);
+        process.key();
+    }
+    assert_eq!(process.line.drawn.load(SeqCst), 3);
+}
+
+#[test]
+fn without_any_key_the_failure_of_the_key_service_is_the_error_and_a_later_call_succeeds() {
+    let site = Site::new();
+    let process = site.process_with(&[], |line| line.cut(Kind::AccessDenied));
+    let error = process.ring.for_sealing("default").unwrap_err();
+    assert_eq!(error.kind(), Kind::AccessDenied);
+    assert!(error.message().contains("tenant 'default'"), "{error}");
+    process.line.mend();
+    process.clock.pass(60);
+    process.key();
+}
+
+#[test]
+fn a_hard_bound_waits_for_a_fresh_key_and_is_never_passed() {
+    let site = Site::new();
+    let process = site.process(&[("data-key.max-files", "1")]);
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..20 {
+        let key = process.key();
+        assert!(key.files() == 0 && seen.insert(key.id()));
+        key.count(1, 0);
+    }
+    process.line.cut(Kind::KmsTimeout);
+    let error = (0..3).find_map(|_| process.ring.for_sealing("default").map(|key| key.count(1, 0)).err()).unwrap();
+    assert_eq!(error.kind(), Kind::Outage);
+    assert!(error.message().contains("data-key.max-files"), "{error}");
+}
+
+#[test]
+fn a_key_service_that_never_answers_is_left_after_the_time_out() {
+    let site = Site::new();
+    let hold = |line: &Line| line.hold.store(true, SeqCst);
+    let process = site.process_with(&[("kms.timeout", "100 ms")], hold);
+    let error = process.ring.for_sealing("default").unwrap_err();
+    assert_eq!(error.kind(), Kind::KmsTimeout);
+}
+
+#[test]
+fn a_key_of_the_wrong_length_is_refused_both_ways() {
+    let site = Site::new();
+    for length in [31, 33, 16, 64] {
+        let writer = site.process(&[]);
+        let head = writer.head("default");
+        let reader = site.process_with(&[], |line| line.wrong_length.store(length, SeqCst));
+        for error in [reader.ring.for_sealing("default").unwrap_err(), reader.ring.unwrap(&head).unwrap_err()] {
+            assert_eq!(error.kind(), Kind::WrappedKey);
+            assert!(error.message().contains(&format!("{length} bytes")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_rotation_by_another_process_is_taken_up_and_old_files_still_open() {
+    let site = Site::new();
+    let process = site.process(&[]);
+    let old = process.head("default");
+    process.settled(2);
+    site.file().update(|keyring| keyring.key_mut("sealpoint")?.rotate(std::time::SystemTime::now()).map(drop)).unwrap();
+    for checkpoint in 1..=2 {
+        process.ring.begin_epoch("/chk", checkpoint);
+        process.key();
+        process.settled(2 + checkpoint as u64);
+    }
+    let new = process.head("default");
+    assert_eq!((old.slots[0].version.as_str(), new.slots[0].version.as_str()), ("1", "2"));
+    assert_eq!(process.metrics.key_rotations.get(), 1);
+    let reader = site.process(&[]);
+    for head in [old, new] {
+        reader.ring.unwrap(&head).unwrap();
+    }
+}
+
+#[test]
+fn what_a_process_sealed_it_opens_without_the_key_service() {
+    let site = Site::new();
+    let process = site.process(&[]);
+    let head = process.head("default");
+    process.line.cut(Kind::KmsUnavailable);
+    assert_eq!(process.ring.unwrap(&head).unwrap().id(), head.bound.data_key_id);
+    assert_eq!(process.line.unwrapped.load(SeqCst), 0);
+}
+
+#[test]
+fn a_thousand_streams_make_one_call() {
+    const STREAMS: usize = 1000;
+    let site = Site::new();
+    let head = site.process(&[]).head("default");
+    let reader = site.process_with(&[], |line| line.hold.store(true, SeqCst));
+    thread::scope(|scope| {
+        let openers: Vec<_> = (0..STREAMS).map(|_| scope.spawn(|| reader.ring.unwrap(&head))).collect();
+        while reader.metrics.cache_joins.get() + reader.metrics.cache_misses.get() < STREAMS as u64 {
+            thread::yield_now();
+        }
+        reader.line.hold.store(false, SeqCst);
+        for opener in openers {
+            assert_eq!(opener.join().unwrap().unwrap().id(), head.bound.data_key_id);
+        }
+    });
+    assert_eq!(reader.line.unwrapped.load(SeqCst), 1);
+    assert_eq!((reader.metrics.cache_misses.get(), reader.metrics.cache_joins.get()), (1, STREAMS as u64 - 1));
+    reader.ring.unwrap(&head).unwrap();
+    assert_eq!((reader.metrics.cache_hits.get(), reader.line.unwrapped.load(SeqCst)), (1, 1));
+}
+
+#[test]
+fn a_call_that_fails_or_panics_strands_no_one_and_is_not_remembered() {
+    let site = Site::new();
+    let head = site.process(&[]).head("default");
+    for panics in [false, true] {
+        let reader = site.process_with(&[], |line| {
+            line.hold.store(true, SeqCst);
+            line.panics.store(panics, SeqCst);
+            line.cut(Kind::KmsThrottled);
+        });
+        thread::scope(|scope| {
+            let openers: Vec<_> = (0..50).map(|_| scope.spawn(|| reader.ring.unwrap(&head))).collect();
+            while reader.metrics.cache_joins.get() < 49 {
+                thread::yield_now();
+            }
+            reader.line.hold.store(false, SeqCst);
+            for opener in openers {
+                assert!(opener.join().unwrap().is_err());
+            }
+        });
+        reader.line.panics.store(false, SeqCst);
+        reader.line.mend();
+        reader.ring.unwrap(&head).unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_is_remembered_for_a_short_time_only() {
+    let site = Site::new();
+    let head = site.process(&[]).head("default");
+    let reader = site.process(&[("cache.negative-ttl", "5 s")]);
+    reader.line.cut(Kind::KeyDisabled);
+    for _ in 0..10 {
+        assert_eq!(reader.ring.unwrap(&head).unwrap_err().kind(), Kind::KeyDisabled);
+    }
+    assert_eq!((reader.line.unwrapped.load(SeqCst), reader.metrics.cache_negative_hits.get()), (1, 9));
+    reader.line.mend();
+    reader.clock.pass(4);
+    assert!(reader.ring.unwrap(&head).is_err());
+    reader.clock.pass(1);
+    reader.ring.unwrap(&head).unwrap();
+}
+
+#[test]
+fn the_cache_is_bounded_by_number_and_by_time() {
+    let site = Site::new();
+    let writer = site.process(&[]);
+    let heads: Vec<Head> = (0..4)
+        .map(|checkpoint| {
+            writer.settled(2 + checkpoint);
+            writer.ring.begin_epoch("/chk", checkpoint as i64);
+            writer.head("default")
+        })
+        .collect();
+    let reader = site.process(&[("cache.max-keys", "3"), ("cache.ttl", "1 min"), ("enabled", "false")]);
+    let unwrap = |index: usize| reader.ring.unwrap(&heads[index]).map(drop).unwrap();
+    (0..3).for_each(unwrap);
+    unwrap(0);
+    unwrap(3);
+    assert_eq!((reader.ring.cached("default"), reader.metrics.cache_evictions.get()), (3, 1));
+    let calls = || reader.line.unwrapped.load(SeqCst);
+    assert_eq!(calls(), 4);
+    unwrap(0);
+    assert_eq!(calls(), 4, "used lately, kept");
+    unwrap(1);
+    assert_eq!(calls(), 5, "used longest ago, dropped");
+    reader.clock.pass(60);
+    unwrap(1);
+    assert_eq!(calls(), 6, "too old");
+}
+
+#[test]
+fn a_forged_head_neither_hits_the_cache_nor_spoils_it() {
+    let site = Site::new();
+    let writer = site.process(&[]);
+    let key = writer.key();
+    let good = writer.head("default");
+    let reader = site.process(&[]);
+    reader.ring.unwrap(&good).unwrap();
+    let mut section = key.slots().to_vec();
+    let last = section.len() - 33;
+    section[last] ^= 1;
+    let forged = head_of(&writer.config, "default", key.secret(), key.id(), &section);
+    assert_eq!(reader.ring.unwrap(&forged).unwrap_err().kind(), Kind::WrappedKey);
+    let mut section = key.slots().to_vec();
+    *section.last_mut().unwrap() ^= 1;
+    let forged = head_of(&writer.config, "default", key.secret(), key.id(), &section);
+    assert_eq!(reader.ring.unwrap(&forged).unwrap_err().kind(), Kind::Integrity);
+    reader.ring.unwrap(&good).unwrap();
+}
+
+#[test]
+fn policy_decides_and_not_the_file() {
+    let site = Site::new();
+    site.file().update(|keyring| keyring.add("kek-a", std::time::SystemTime::now()).map(drop)).unwrap();
+    let tenant = &[("tenants.a.key", "kek-a"), ("tenants.a.paths", "/a")];
+    let writer = site.process(tenant);
+    let (common, own) = (writer.head("default"), writer.head("a"));
+    assert_eq!((common.slots[0].kek.as_str(), own.slots[0].kek.as_str()), ("sealpoint", "kek-a"));
+
+    let refused = |pairs: &[(&str, &str)], head: &Head, kind: Kind, word: &str| {
+        let error = site.process(pairs).ring.unwrap(head).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.message().contains(word), "'{error}' says {word}");
+    };
+    refused(&[], &own, Kind::TenantNotAllowed, "'a'");
+    refused(&[("open-tenants", "default, a")], &own, Kind::KeyNotAllowed, "local:kek-a");
+    refused(&[("algorithm", "aes-256-cbc-hmac")], &common, Kind::SuiteNotAllowed, "allowed-algorithms");
+    refused(&[("encryption-context.env", "prod")], &common, Kind::WrappedKey, "encryption-context");
+    assert_eq!(writer.ring.for_sealing("b").unwrap_err().kind(), Kind::TenantNotAllowed);
+    let reader = site.process(tenant);
+    for head in [common, own] {
+        reader.ring.unwrap(&head).unwrap();
+    }
+}
+
+#[test]
+fn one_tenants_key_is_refused_under_the_name_of_another_cached_or_not() {
+    let site = Site::new();
+    let tenants = &[("open-tenants", "default, b")];
+    let writer = site.process(tenants);
+    let key = writer.key();
+    let stolen = head_of(&writer.config, "b", key.secret(), key.id(), key.slots());
+    let honest = writer.head("default");
+    let reader = site.process(tenants);
+    reader.ring.unwrap(&honest).unwrap();
+    assert_eq!(reader.ring.unwrap(&stolen).unwrap_err().kind(), Kind::WrappedKey);
+}
+
+#[test]
+fn an_unknown_version_of_the_key_is_refused_by_name() {
+    let (site, other) = (Site::new(), Site::new());
+    other
+        .file()
+        .update(|keyring| keyring.key_mut("sealpoint")?.rotate(std::time::SystemTime::now()).map(drop))
+        .unwrap();
+    let head = other.process(&[]).head("default");
+    let error = site.process(&[]).ring.unwrap(&head).unwrap_err();
+    assert_eq!(error.kind(), Kind::KeyVersionNotFound);
+    assert!(error.message().contains("version '2'"), "{error}");
+}
+
+#[test]
+fn threads_that_seal_while_epochs_roll_never_see_an_error() {
+    let site = Site::new();
+    let process = site.process(&[("data-key.max-files", "50")]);
+    let start = Barrier::new(5);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                start.wait();
+                for _ in 0..2000 {
+                    process.key().count(1, 1);
+                }
+            });
+        }
+        start.wait();
+        for checkpoint in 0..200 {
+            process.ring.begin_epoch("/chk", checkpoint);
+        }
+    });
+    assert!(process.metrics.data_keys_drawn.get() >= 8000 / 60);
+}
+
+#[test]
+fn a_ring_without_its_runtime_says_that_the_engine_is_closed() {
+    let site = Site::new();
+    let head = site.process(&[]).head("default");
+    let mut process = site.process(&[("enabled", "false")]);
+    process.runtime.stop();
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        let sealing = process.ring.for_sealing("default").unwrap_err();
+        send.send((sealing, process.ring.unwrap(&head).unwrap_err())).unwrap();
+    });
+    let (sealing, opening) = receive.recv_timeout(Duration::from_secs(60)).expect("neither hangs");
+    for error in [sealing, opening] {
+        assert_eq!(error.kind(), Kind::State, "{error}");
+        assert!(error.message().contains("the engine is closed"), "{error}");
+    }
+}
