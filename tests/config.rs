@@ -1,7 +1,5 @@
 //! Every mistake in a configuration is one clear error that names the key; docs/CONFIG.md is what the code says.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::time::Duration;
 
 use sealpoint::config::{DataKeyScope, EncryptionAlgorithm, EncryptionConfig, KmsProvider, Settings, reference};

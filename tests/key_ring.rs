@@ -1,7 +1,5 @@
 //! Sealing never waits for the key service but where it must; opening asks it once; and neither is fooled.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};

@@ -1,7 +1,5 @@
 //! The local keyring: nobody else reads it, no version is ever lost, and whatever is wrong with it is one clear error.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
