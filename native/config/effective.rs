@@ -1,7 +1,7 @@
 //! What a policy amounts to, for people: every option with its value in force, and what they should know about it.
 
 use crate::config::options::{self, Default, Opt};
-use crate::config::{DataKeyScope, EncryptionConfig, KmsProvider};
+use crate::config::{DataKeyScope, EncryptionConfig};
 
 /// One option in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +25,6 @@ impl EncryptionConfig {
         let mut warnings = Vec::new();
         if !self.enabled {
             warnings.push("enabled is false: new files are NOT sealed".to_owned());
-        }
-        if let KmsProvider::LocalHsm(local) = &self.kms_provider {
-            warnings.push(format!(
-                "kms.provider is 'local': whoever reads the keyring {} reads everything; use it for trying out and for tests only",
-                local.keyring.display()
-            ));
         }
         if self.settings.pairs().any(|(key, _)| key.starts_with("key-rotation.")) {
             warnings.push(

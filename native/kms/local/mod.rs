@@ -7,7 +7,7 @@ mod passphrase;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -39,18 +39,15 @@ struct Source {
 }
 
 impl LocalHsmClient {
-    /// Opens the keyring; the error says what is wrong with it, and what to do.
+    /// Opens the keyring; the error says what is wrong with it, and what to do. Each opening is announced in the log.
     pub fn open(config: &LocalHsmConfig) -> Result<LocalHsmClient> {
-        static ANNOUNCED: Once = Once::new();
         let file = KeyringFile::new(&config.keyring, config.passphrase_file.as_deref())?;
         let (stamp, keyring) = file.load()?;
         keyring.key(&config.key).map_err(|error| file.at(error))?;
-        ANNOUNCED.call_once(|| {
-            log::warn!(
-                "the key service is the local keyring {}: for trying out and for tests only",
-                config.keyring.display()
-            );
-        });
+        log::warn!(
+            "the key service is the local keyring {}: whoever reads it reads everything; for trying out and for tests only",
+            config.keyring.display()
+        );
         let source = Source { file, loaded: Mutex::new((stamp, Arc::new(keyring))) };
         Ok(LocalHsmClient { source: Arc::new(source), key: config.key.clone() })
     }
