@@ -10,10 +10,10 @@ NATIVE  := $(CURDIR)/target/native/libsealpoint.so
 CLI     := $(CURDIR)/target/native/sealpoint
 JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
-# Not SEALPOINT_*: such variables are configuration.
-UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
+# For the commands that need it only: to the library, SEALPOINT_* variables are configuration.
+UNDER_TEST := SEALPOINT_JAR=$(JAR) SEALPOINT_CLI=$(CLI)
 
-.PHONY: help tools build native jar demo test test-rust test-abi test-java test-flink soak bench lint fmt header config-doc clean
+.PHONY: help tools build native jar flink demo test test-rust test-abi test-java test-flink soak bench lint fmt header config-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +30,8 @@ native: ## target/native/: libsealpoint.so and sealpoint, for glibc 2.28 and new
 jar: native ## java/target/sealpoint-flink-*.jar with the library inside
 	@$(MVN) -f java/pom.xml package -DskipTests -Dsealpoint.native=$(NATIVE)
 
-demo: tools jar ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
-	@tests/flink/run-demo $(UNDER_TEST)
+demo: tools jar flink ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
+	@$(UNDER_TEST) tests/flink/run-demo
 
 test: tools lint test-rust test-abi test-java test-flink ## everything
 
@@ -44,8 +44,11 @@ test-abi: native ## exported symbols, glibc needs, and the C program, plain and 
 test-java: native ## the jar's own tests, every JVM with -Xcheck:jni
 	$(MVN) -f java/pom.xml verify -Dsealpoint.native=$(NATIVE)
 
-test-flink: jar ## scenarios on real clusters of Flink 1.20 and 2.x
-	$(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST)
+test-flink: jar flink ## scenarios on real clusters of Flink 1.20 and 2.x
+	$(UNDER_TEST) $(MVN) -f tests/flink/pom.xml verify
+
+flink: ## assemble Flink 1.20 and 2.x from their published jars, and the job and harness that the tests run
+	@$(MVN) -f tests/flink/pom.xml package -DskipTests
 
 bench: native jar ## ratios against the raw cipher and against peers, in one run
 	benches/run
