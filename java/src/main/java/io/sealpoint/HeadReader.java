@@ -5,6 +5,7 @@ import java.io.IOException;
 /** Reads as much of a file as its head needs, and makes an opener of it. */
 final class HeadReader {
     private static final byte[] MAGIC = {'S', 'E', 'A', 'L', 'P', 'N', 'T', '\n'};
+    private static final int USUAL_HEAD = 1024;
 
     final Opener opener;
     /** What was read: the head and whatever came with it. */
@@ -40,7 +41,8 @@ final class HeadReader {
                 }
                 have += read;
             }
-            Opener.Result result = engine.opener(path, subject, head, 0, have);
+            // Most heads are far shorter than what came with the first read.
+            Opener.Result result = engine.opener(path, subject, head, 0, Math.min(have, Math.max(needed, USUAL_HEAD)));
             if (result.opener != null) {
                 return new HeadReader(result.opener, head, have);
             }

@@ -12,15 +12,18 @@ import java.io.IOException;
 public final class EncryptedCheckpointStorage implements CheckpointStorage {
     private static final long serialVersionUID = 1L;
 
+    private final boolean sealing;
     private final Path checkpoints;
     private final Path savepoints;
     private final boolean subdirectoryPerJob;
     private final int inlineBelow;
     private final int writeBuffer;
 
-    EncryptedCheckpointStorage(Path checkpoints, Path savepoints, boolean subdirectoryPerJob, int inlineBelow, int writeBuffer) {
-        this.checkpoints = checkpoints;
-        this.savepoints = savepoints;
+    EncryptedCheckpointStorage(
+            boolean sealing, Path checkpoints, Path savepoints, boolean subdirectoryPerJob, int inlineBelow, int writeBuffer) {
+        this.sealing = sealing;
+        this.checkpoints = sealing ? SealedPaths.seal(checkpoints) : checkpoints;
+        this.savepoints = sealing && savepoints != null ? SealedPaths.seal(savepoints) : savepoints;
         this.subdirectoryPerJob = subdirectoryPerJob;
         this.inlineBelow = inlineBelow;
         this.writeBuffer = writeBuffer;
@@ -33,7 +36,7 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
 
     @Override
     public CheckpointStorageAccess createCheckpointStorage(JobID job) throws IOException {
-        return new EncryptedCheckpointStorageAccess(checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
+        return new EncryptedCheckpointStorageAccess(sealing, checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
     }
 
     @Override

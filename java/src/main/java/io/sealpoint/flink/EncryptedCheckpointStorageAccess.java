@@ -10,6 +10,7 @@ import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
 import org.apache.flink.runtime.state.CheckpointStreamFactory;
 import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
 import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageAccess;
+import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageLocation;
 import org.apache.flink.runtime.state.filesystem.FsMergingCheckpointStorageAccess;
 
 import java.io.IOException;
@@ -19,11 +20,14 @@ import java.io.IOException;
  * anything unsealed in it; TaskManagers get exactly Flink's own class, since Flink compares classes there, and begin an epoch per checkpoint.
  */
 final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
+    private final boolean sealing;
     private final JobID job;
 
     EncryptedCheckpointStorageAccess(
-            Path checkpoints, Path savepoints, boolean subdirectoryPerJob, JobID job, int inlineBelow, int writeBuffer) throws IOException {
+            boolean sealing, Path checkpoints, Path savepoints, boolean subdirectoryPerJob, JobID job, int inlineBelow, int writeBuffer)
+            throws IOException {
         super(checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
+        this.sealing = sealing;
         this.job = job;
     }
 
@@ -40,8 +44,8 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
     @Override
     public CheckpointStorageLocation initializeLocationForSavepoint(long checkpointId, String externalLocation) throws IOException {
         Epochs.begin(checkpointsDirectory, job, checkpointId);
-        String sealed = externalLocation == null ? null : SealedPaths.seal(new Path(externalLocation)).toString();
-        return super.initializeLocationForSavepoint(checkpointId, sealed);
+        String location = sealing && externalLocation != null ? SealedPaths.seal(new Path(externalLocation)).toString() : externalLocation;
+        return super.initializeLocationForSavepoint(checkpointId, location);
     }
 
     @Override
@@ -70,6 +74,8 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
 
     private CheckpointStorageLocation guarded(
             FileSystem on, Path directory, Path shared, Path taskOwned, CheckpointStorageLocationReference reference) {
-        return new GuardedCheckpointLocation(on, directory, shared, taskOwned, reference, fileSizeThreshold, writeBufferSize);
+        return !sealing
+                ? new FsCheckpointStorageLocation(on, directory, shared, taskOwned, reference, fileSizeThreshold, writeBufferSize)
+                : new GuardedCheckpointLocation(on, directory, shared, taskOwned, reference, fileSizeThreshold, writeBufferSize);
     }
 }

@@ -1,9 +1,13 @@
 package io.sealpoint.flink;
 
 import org.apache.flink.configuration.CheckpointingOptions;
+import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.runtime.state.CheckpointStorageFactory;
 import org.apache.flink.runtime.state.storage.FileSystemCheckpointStorage;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The class to name in {@code execution.checkpointing.storage} (Flink 1: {@code state.checkpoint-storage}). It is Flink's checkpoint storage
@@ -12,13 +16,24 @@ import org.apache.flink.runtime.state.storage.FileSystemCheckpointStorage;
  * <p>Flink calls it once on the JobManager and once a subtask on TaskManagers, so it does nothing but read the configuration.
  */
 public final class EncryptedCheckpointStorageFactory implements CheckpointStorageFactory<EncryptedCheckpointStorage> {
+    private static final Logger LOG = LoggerFactory.getLogger(EncryptedCheckpointStorageFactory.class);
+
+    private static final ConfigOption<Boolean> ENABLED =
+            ConfigOptions.key(Sealpoint.OPTION_PREFIX + "enabled").booleanType().noDefaultValue();
+
     @Override
     public EncryptedCheckpointStorage createFromConfig(ReadableConfig config, ClassLoader classLoader) {
-        DirectoryAudit.ofJob(config).run();
+        boolean sealing = config.getOptional(ENABLED).orElse(true);
+        if (sealing) {
+            DirectoryAudit.ofJob(config).run();
+        } else {
+            LOG.warn("Sealpoint: {} is false: NOTHING NEW IS SEALED, checkpoints and savepoints are written in clear", ENABLED.key());
+        }
         FileSystemCheckpointStorage plain = FileSystemCheckpointStorage.createFromConfig(config, classLoader);
         return new EncryptedCheckpointStorage(
-                SealedPaths.seal(plain.getCheckpointPath()),
-                plain.getSavepointPath() == null ? null : SealedPaths.seal(plain.getSavepointPath()),
+                sealing,
+                plain.getCheckpointPath(),
+                plain.getSavepointPath(),
                 config.get(CheckpointingOptions.CREATE_CHECKPOINT_SUB_DIR),
                 plain.getMinFileSizeThreshold(),
                 plain.getWriteBufferSize());
