@@ -179,6 +179,8 @@ public final class SealedInputStream extends InputStream {
             Scratch.give(sealed);
             Scratch.give(plain);
             sealed = Scratch.NONE;
+            sealedStart = 0;
+            sealedEnd = 0;
             plain = Scratch.NONE;
             position -= plainEnd - plainStart;
             plainStart = 0;
@@ -201,13 +203,14 @@ public final class SealedInputStream extends InputStream {
 
     /** Opens the next frames into the buffer; false at the end. */
     private boolean fill() throws IOException {
+        checkOpen();
         plainStart = 0;
         plainEnd = 0;
         int wanted = window * layout.chunk;
         if (inStep && position == openerPosition && sealedEnd - sealedStart >= Integer.BYTES) {
             int next = Opener.prefix(sealed, sealedStart);
             // A short frame is most likely the last, and nothing comes out of the end: no need for a large buffer.
-            wanted = next <= FIRST_READ ? Math.max(next, 0) : wanted;
+            wanted = next < layout.chunk && next <= FIRST_READ ? Math.max(next, 0) : wanted;
         }
         if (plain.length < wanted) {
             Scratch.give(plain);
@@ -252,12 +255,12 @@ public final class SealedInputStream extends InputStream {
                 int produced = Opener.produced(result);
                 if (Opener.moved(result)) {
                     reposition();
-                    if (produced > 0) {
-                        produced = dropBefore(opener.start(), out, off, produced);
-                    }
                 } else {
                     sealedStart += consumed;
                     sealedPosition += consumed;
+                }
+                if (produced > 0 && (!inStep || Opener.moved(result))) {
+                    produced = dropBefore(opener.start(), out, off, produced);
                 }
                 if (produced > 0) {
                     inStep = true;
