@@ -75,8 +75,9 @@ final class DirectoryAudit {
         if (!inUse) {
             return;
         }
+        boolean required = requireSealed();
         List<String> findings = findings();
-        if (!findings.isEmpty() && requireSealed()) {
+        if (required && !findings.isEmpty()) {
             throw new IllegalConfigurationException(
                     REQUIRE_SEALED + " is true, but Flink would write plaintext: " + String.join("; ", findings));
         }

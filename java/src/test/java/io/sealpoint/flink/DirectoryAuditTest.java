@@ -1,0 +1,91 @@
+package io.sealpoint.flink;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.IllegalConfigurationException;
+import org.apache.flink.core.fs.FileSystem;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+import java.util.List;
+
+/** No directory that Flink may write state to in clear goes unnamed. */
+class DirectoryAuditTest {
+    private static final String OURS = "io.sealpoint.flink.EncryptedCheckpointStorageFactory";
+
+    @ParameterizedTest
+    @CsvSource({
+        "execution.checkpointing.dir", "state.checkpoints.dir", "execution.checkpointing.savepoint-dir", "state.savepoints.dir",
+        "state.changelog.dstl.dfs.base-path", "dstl.dfs.base-path", "job-result-store.storage-path", "jobmanager.archive.fs.dir",
+        "state.backend.forst.primary-dir"
+    })
+    void an_unsealed_directory_is_named_and_a_sealed_one_is_not(String option) {
+        List<String> findings = findings(option, "s3://bucket/x");
+        assertEquals(1, findings.size(), findings.toString());
+        assertTrue(findings.get(0).startsWith(option + ": s3://bucket/x"), findings.get(0));
+        assertEquals(List.of(), findings(option, "sealed+s3://bucket/x"));
+    }
+
+    @Test
+    void the_storage_class_seals_checkpoints_and_savepoints_but_nothing_else() {
+        assertEquals(List.of(), findings("state.checkpoint-storage", OURS, "state.checkpoints.dir", "s3://b/c", "state.savepoints.dir", "s3://b/s"));
+        assertEquals(1, findings("execution.checkpointing.storage", OURS, "state.changelog.dstl.dfs.base-path", "s3://b/d").size());
+    }
+
+    @Test
+    void high_availability_storage_matters_when_it_is_on() {
+        String[] directory = {"high-availability.storageDir", "s3://bucket/ha"};
+        assertEquals(0, findings(directory).size());
+        assertEquals(0, findings("high-availability.type", "NONE", directory[0], directory[1]).size());
+        assertEquals(1, findings("high-availability.type", "zookeeper", directory[0], directory[1]).size());
+        assertEquals(1, findings("high-availability", "kubernetes", directory[0], directory[1]).size());
+    }
+
+    @Test
+    void shortcuts_of_forst_are_no_directories() {
+        assertEquals(List.of(), findings("state.backend.forst.primary-dir", "checkpoint-dir"));
+        assertEquals(List.of(), findings("state.backend.forst.primary-dir", "local-dir"));
+    }
+
+    @Test
+    void another_storage_class_is_named() {
+        List<String> findings = findings("execution.checkpointing.storage", "filesystem", "execution.checkpointing.dir", "sealed+s3://b/c");
+        assertEquals(1, findings.size(), findings.toString());
+        assertTrue(findings.get(0).contains(OURS), findings.get(0));
+    }
+
+    @Test
+    void required_sealing_stops_the_process() {
+        String[] options = {"sealpoint.require-sealed", "true", "state.checkpoint-storage", OURS, "jobmanager.archive.fs.dir", "file:/archive"};
+        IllegalConfigurationException error = assertThrows(IllegalConfigurationException.class, () -> FlinkSetup.start(options));
+        assertTrue(error.getMessage().contains("jobmanager.archive.fs.dir: file:/archive"), error.getMessage());
+        FlinkSetup.start("sealpoint.require-sealed", "false", options[2], options[3], options[4], options[5]);
+        assertThrows(IllegalConfigurationException.class, () -> FlinkSetup.start("sealpoint.require-sealed", "yes"));
+    }
+
+    @Test
+    void required_sealing_stops_a_job_that_changes_its_own_directories() {
+        Configuration job = FlinkSetup.configuration(
+                "sealpoint.require-sealed", "true", "state.checkpoints.dir", "file:/cp", "state.changelog.dstl.dfs.base-path", "file:/changelog");
+        IllegalConfigurationException error = assertThrows(
+                IllegalConfigurationException.class,
+                () -> new EncryptedCheckpointStorageFactory().createFromConfig(job, getClass().getClassLoader()));
+        assertTrue(error.getMessage().contains("file:/changelog") && !error.getMessage().contains("file:/cp"), error.getMessage());
+    }
+
+    @Test
+    void nothing_is_said_where_sealpoint_is_not_in_use() {
+        Configuration configuration = new Configuration();
+        configuration.setString("state.checkpoints.dir", "s3://bucket/x");
+        FileSystem.initialize(configuration, null);
+        DirectoryAudit.ofCluster(configuration).run();
+    }
+
+    private static List<String> findings(String... options) {
+        return DirectoryAudit.ofCluster(FlinkSetup.configuration(options)).findings();
+    }
+}
