@@ -23,7 +23,7 @@ public final class Cluster implements AutoCloseable {
 
     private final ClusterSpec spec;
     private final Path workDir;
-    private final Map<String, String> ports = new LinkedHashMap<>();
+    private final Map<String, String> addresses = new LinkedHashMap<>();
     private final List<FlinkProcess> processes = new ArrayList<>();
     private final List<FlinkProcess> taskManagers = new ArrayList<>();
     private final Rest rest;
@@ -35,9 +35,11 @@ public final class Cluster implements AutoCloseable {
         this.spec = spec;
         this.workDir = Files.createDirectories(workDir);
         int[] free = freePorts(2);
-        ports.put("jobmanager.rpc.port", String.valueOf(free[0]));
-        ports.put("rest.port", String.valueOf(free[1]));
-        ports.put("rest.bind-port", String.valueOf(free[1]));
+        addresses.put("jobmanager.rpc.address", "127.0.0.1");
+        addresses.put("rest.address", "127.0.0.1");
+        addresses.put("jobmanager.rpc.port", String.valueOf(free[0]));
+        addresses.put("rest.port", String.valueOf(free[1]));
+        addresses.put("rest.bind-port", String.valueOf(free[1]));
         rest = new Rest(free[1]);
     }
 
@@ -109,7 +111,7 @@ public final class Cluster implements AutoCloseable {
     public Job submitFromClient(JobSpec job, Map<String, String> clientSettings) throws IOException, InterruptedException {
         JobFiles files = JobFiles.create(workDir.resolve("jobs").resolve(String.valueOf(jobs++)));
         Map<String, String> settings = new LinkedHashMap<>(clientSettings);
-        settings.putAll(ports);
+        settings.putAll(addresses);
         Path conf = Files.createDirectories(workDir.resolve("conf-client"));
         writeConfig(conf, settings);
         String jobId = Client.run(workDir, classPath(), conf, job, files.arguments(job));
@@ -141,7 +143,7 @@ public final class Cluster implements AutoCloseable {
     private FlinkProcess launch(String name, String mainClass, Map<String, String> settings, List<String> flags) throws IOException {
         Path conf = Files.createDirectories(workDir.resolve("conf-" + name));
         Map<String, String> all = new LinkedHashMap<>(settings);
-        all.putAll(ports);
+        all.putAll(addresses);
         all.putIfAbsent("io.tmp.dirs", Files.createDirectories(workDir.resolve("tmp").resolve(name)).toString());
         writeConfig(conf, all);
         FlinkProcess process = FlinkProcess.start(name, workDir, mainClass, classPath(), flags, conf);

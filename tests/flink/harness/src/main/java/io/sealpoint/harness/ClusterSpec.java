@@ -74,11 +74,9 @@ public final class ClusterSpec {
 
     private static Map<String, String> defaults(Distribution flink) {
         Map<String, String> settings = new LinkedHashMap<>();
-        settings.put("jobmanager.rpc.address", "127.0.0.1");
         settings.put("jobmanager.bind-host", "127.0.0.1");
         settings.put("taskmanager.host", "127.0.0.1");
         settings.put("taskmanager.bind-host", "127.0.0.1");
-        settings.put("rest.address", "127.0.0.1");
         settings.put("rest.bind-address", "127.0.0.1");
 
         // Flink's start scripts would compute these; the class that we start asks for them.

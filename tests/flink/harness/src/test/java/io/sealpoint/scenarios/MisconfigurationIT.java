@@ -104,7 +104,9 @@ class MisconfigurationIT {
         String storageClass = flink.isFlink2() ? "execution.checkpointing.storage" : "state.checkpoint-storage";
         ClusterSpec spec = sealed().unset(REQUIRE_SEALED).set(checkpointDir, plainUri()).unsetOnTaskManagers(storageClass);
         try (Cluster cluster = Cluster.start(spec, workDir.resolve("cluster"))) {
-            Job job = cluster.submitFromClient(JOB, Map.of(checkpointDir, plainUri())).pace(2000);
+            Job job = cluster.submitFromClient(
+                            JOB, Map.of(checkpointDir, plainUri(), "execution.checkpointing.interval", "1 s"))
+                    .pace(2000);
             cluster.awaitLogLine("Sealpoint refuses checkpoint", plainDirectory.toString());
             assertEquals(0, job.completedCheckpoints());
         }
