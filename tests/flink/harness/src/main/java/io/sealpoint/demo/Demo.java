@@ -48,7 +48,7 @@ public final class Demo {
     public static void main(String[] args) throws Exception {
         Optional<Product> product = Product.find();
         if (product.isEmpty()) {
-            System.err.println("The demo needs Sealpoint itself: set SEALPOINT_JAR and SEALPOINT_CLI, or run it as: make demo");
+            System.err.println("The demo needs Sealpoint itself: set the properties sealpoint.jar and sealpoint.cli, or run it as: make demo");
             System.exit(2);
         }
         System.exit(new Demo(product.get()).run() ? 0 : 1);
@@ -230,7 +230,7 @@ public final class Demo {
 
     /** Kept when the demo is over, for whoever wants to look. */
     private static Path workDir() {
-        String chosen = System.getenv("SEALPOINT_DEMO_DIR");
+        String chosen = System.getProperty("sealpoint.demo.dir");
         return chosen == null ? Distribution.home().resolve("demo") : Path.of(chosen).toAbsolutePath();
     }
 

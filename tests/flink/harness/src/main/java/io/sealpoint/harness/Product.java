@@ -9,22 +9,22 @@ import java.util.Optional;
 /** What is under test: the jar that goes into Flink's class path, and the command-line tool that makes keyrings. */
 public record Product(Path jar, Path cli) {
 
-    /** From the system properties {@code sealpoint.jar} and {@code sealpoint.cli}, or the variables of the same names. */
+    /** From the system properties {@code sealpoint.jar} and {@code sealpoint.cli}. */
     public static Optional<Product> find() {
-        Optional<Path> jar = setting("sealpoint.jar", "SEALPOINT_JAR");
-        Optional<Path> cli = setting("sealpoint.cli", "SEALPOINT_CLI");
+        Optional<Path> jar = setting("sealpoint.jar");
+        Optional<Path> cli = setting("sealpoint.cli");
         if (jar.isEmpty() && cli.isEmpty()) {
             return Optional.empty();
         }
         if (jar.isEmpty() || cli.isEmpty()) {
-            throw new IllegalStateException("set both: SEALPOINT_JAR is " + jar + ", SEALPOINT_CLI is " + cli);
+            throw new IllegalStateException("set both: sealpoint.jar is " + jar + ", sealpoint.cli is " + cli);
         }
         return Optional.of(new Product(jar.get(), cli.get()));
     }
 
     public static Product required() {
         return find().orElseThrow(() -> new IllegalStateException(
-                "what is under test is not named: set SEALPOINT_JAR to Sealpoint's jar and SEALPOINT_CLI to its command-line tool"));
+                "what is under test is not named: set the properties sealpoint.jar (the jar) and sealpoint.cli (the command-line tool)"));
     }
 
     public void createKeyring(Path keyring) throws IOException, InterruptedException {
@@ -37,14 +37,14 @@ public record Product(Path jar, Path cli) {
         }
     }
 
-    private static Optional<Path> setting(String property, String variable) {
-        String value = System.getProperty(property, System.getenv(variable));
+    private static Optional<Path> setting(String property) {
+        String value = System.getProperty(property);
         if (value == null || value.isBlank()) {
             return Optional.empty();
         }
         Path path = Path.of(value).toAbsolutePath().normalize();
         if (!Files.isRegularFile(path)) {
-            throw new IllegalStateException(variable + " names " + path + ", which is no file");
+            throw new IllegalStateException(property + " names " + path + ", which is no file");
         }
         return Optional.of(path);
     }

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.sealpoint.harness.Distribution;
 import io.sealpoint.harness.Product;
 import java.io.BufferedReader;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
@@ -21,10 +20,12 @@ class InterruptedDemoIT {
     @Tag("quick")
     void leaves_no_process_behind(String signal) throws Exception {
         Product product = Product.required();
-        ProcessBuilder builder = new ProcessBuilder(Distribution.home().resolveSibling("run-demo").toString()).redirectErrorStream(true);
-        builder.environment().put("SEALPOINT_JAR", product.jar().toString());
-        builder.environment().put("SEALPOINT_CLI", product.cli().toString());
-        builder.environment().put("SEALPOINT_DEMO_DIR", Path.of("target", "interrupted-demo-" + signal).toAbsolutePath().toString());
+        ProcessBuilder builder = new ProcessBuilder(
+                        Distribution.home().resolveSibling("run-demo").toString(),
+                        "-Dsealpoint.jar=" + product.jar(),
+                        "-Dsealpoint.cli=" + product.cli(),
+                        "-Dsealpoint.demo.dir=" + Distribution.home().resolve("clusters").resolve("interrupted-by-" + signal))
+                .redirectErrorStream(true);
         Process demo = builder.start();
         List<ProcessHandle> children = List.of();
         try (BufferedReader output = demo.inputReader()) {
