@@ -40,12 +40,12 @@ abstract class StateScenarios {
 
     private static final JobSpec ROCKSDB_INCREMENTAL = rocksDb("true");
     private static final JobSpec ROCKSDB_FULL = rocksDb("false");
-    private static final JobSpec HASH_MAP = JOB.with("state.backend.type", "hashmap");
+    static final JobSpec HASH_MAP = JOB.with("state.backend.type", "hashmap");
 
     /** The cluster outlives a scenario, since starting one costs more than most scenarios. */
     private static Cluster cluster;
 
-    private static Storage storage;
+    static Storage storage;
 
     @Parameter
     Distribution flink;
@@ -245,7 +245,7 @@ abstract class StateScenarios {
     }
 
     /** The job goes on past its savepoint and is then given up: what is restored must be the savepoint's state. */
-    private String savepointOf(JobSpec spec, Format format) throws Exception {
+    final String savepointOf(JobSpec spec, Format format) throws Exception {
         Job job = someWay(spec);
         String savepoint = job.savepoint(format);
         checkStored(Scan.of(Storage.path(savepoint)));
