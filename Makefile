@@ -10,10 +10,9 @@ NATIVE  := $(CURDIR)/target/native/libsealpoint.so
 CLI     := $(CURDIR)/target/native/sealpoint
 JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
-# For the commands that need it only: to the library, SEALPOINT_* variables are configuration.
-UNDER_TEST := SEALPOINT_JAR=$(JAR) SEALPOINT_CLI=$(CLI)
+UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools build native jar flink demo test test-rust test-abi test-java test-flink soak bench lint fmt header config-doc clean
+.PHONY: help tools build native jar demo test test-rust test-abi test-java test-flink soak bench lint fmt header config-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +29,8 @@ native: ## target/native/: libsealpoint.so and sealpoint, for glibc 2.28 and new
 jar: native ## java/target/sealpoint-flink-*.jar with the library inside
 	@$(MVN) -f java/pom.xml package -DskipTests -Dsealpoint.native=$(NATIVE)
 
-demo: tools jar flink ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
-	@$(UNDER_TEST) tests/flink/run-demo
+demo: tools jar ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
+	@tests/flink/run-demo $(UNDER_TEST)
 
 test: tools lint test-rust test-abi test-java test-flink ## everything
 
@@ -41,14 +40,17 @@ test-rust: ## unit, property, vector and second-decoder tests of the native core
 test-abi: native ## exported symbols, glibc needs, and the C program, plain and under valgrind
 	tests/c/run
 
-test-java: native ## the jar's own tests, every JVM with -Xcheck:jni
-	$(MVN) -f java/pom.xml verify -Dsealpoint.native=$(NATIVE)
+test-java: native ## the jar's own tests against both Flink lines, every JVM with -Xcheck:jni
+	$(MVN) -f java/pom.xml verify -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
+	$(MVN) -f java/pom.xml test -Pflink-2 -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
 
-test-flink: jar flink ## scenarios on real clusters of Flink 1.20 and 2.x
-	$(UNDER_TEST) $(MVN) -f tests/flink/pom.xml verify
+test-flink: jar ## scenarios on real clusters of Flink 1.20 and 2.x
+	$(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST)
 
-flink: ## assemble Flink 1.20 and 2.x from their published jars, and the job and harness that the tests run
-	@$(MVN) -f tests/flink/pom.xml package -DskipTests
+soak: tools jar ## what takes long, an hour at most: property tests at length, a nearly full heap, kill cycles
+	timeout 20m env PROPTEST_CASES=20000 cargo test --release --test engine --test format_streams --test format_second_decoder
+	timeout 15m $(MVN) -f java/pom.xml test -Dtest=SoakTest -Dsoak.seconds=300 -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
+	timeout 25m $(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST) -Dit.test='SealedStateIT#a_task_manager_killed*' -Dkills=20
 
 bench: native jar ## ratios against the raw cipher and against peers, in one run
 	benches/run

@@ -23,6 +23,9 @@ import org.junit.jupiter.params.provider.ValueSource;
  * {@code sealpoint.jni.arrays: critical} on a JDK older than 22 the same load ends in a spurious OutOfMemoryError (see {@link ArrayMode}).
  */
 class SoakTest {
+    /** Short unless asked otherwise: {@code make soak} takes minutes. */
+    private static final String SECONDS = System.getProperty("soak.seconds", "6");
+
     private static final int HEAP_MB = 150;
     private static final int LIVE_MB = 100;
     private static final int SEALERS = 4;
@@ -36,7 +39,7 @@ class SoakTest {
         if (Runtime.version().feature() >= 24) {
             command.add("--enable-native-access=ALL-UNNAMED");
         }
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Soak.class.getName(), "auto", "6"));
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Soak.class.getName(), "auto", SECONDS));
         TestKeys.options().forEach((key, value) -> command.addAll(List.of(key, value)));
         Process soak = new ProcessBuilder(command).redirectErrorStream(true).start();
         String output = new String(soak.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
