@@ -69,6 +69,7 @@ impl EncryptionEngine {
                 created_at_ms: now_ms(),
             };
             let sealer = Sealer::new(key.secret(), key.id(), key.slots(), &options)?;
+            key.count(1, 0);
             Ok(Sealing { sealer, key, metrics: Arc::clone(&self.metrics), spent: Duration::ZERO })
         };
         seal().inspect_err(|error| self.metrics.sealing_failed(error)).map_err(|error| named(error, path))
@@ -179,7 +180,6 @@ impl Sealing {
     /// See [`Sealer::finish`]; the file then counts as sealed.
     pub fn finish(&mut self, out: &mut [u8]) -> Result<usize> {
         let written = self.measured(|sealer| sealer.finish(out))?;
-        self.key.count(1, self.sealer.plaintext_len());
         self.metrics.sealed(self.spent, self.sealer.plaintext_len());
         Ok(written)
     }
@@ -189,6 +189,13 @@ impl Sealing {
         let result = work(&mut self.sealer).inspect_err(|error| self.metrics.sealing_failed(error));
         self.spent += start.elapsed();
         result
+    }
+}
+
+impl Drop for Sealing {
+    /// What was sealed counts against the data key's bounds, whether or not the file was finished.
+    fn drop(&mut self) {
+        self.key.count(0, self.sealer.plaintext_len());
     }
 }
 
