@@ -202,7 +202,8 @@ pub enum JniArrays {
 }
 
 impl EncryptionConfig {
-    /// The policy of these keys (without the prefix `sealpoint.`) and values.
+    /// The policy of these keys (without the prefix `sealpoint.`) and values. Where the environment may override or
+    /// complete them, go through [`Settings`].
     pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self> {
         Settings::from_pairs(pairs)?.resolve()
     }
@@ -221,15 +222,6 @@ impl EncryptionConfig {
     pub fn load(path: &Path) -> Result<Self> {
         let settings = Settings::from_toml_file(path)?.with_environment(std::env::vars_os())?;
         settings.resolve().map_err(|error| error.at(path.display()))
-    }
-
-    /// This policy overridden by variables such as `SEALPOINT_KMS_LOCAL_KEYRING`; others are ignored.
-    pub fn with_environment<K, V>(self, variables: impl IntoIterator<Item = (K, V)>) -> Result<Self>
-    where
-        K: Into<std::ffi::OsString>,
-        V: Into<std::ffi::OsString>,
-    {
-        self.settings.with_environment(variables)?.resolve()
     }
 
     /// The keys and values that this policy was made of.

@@ -9,7 +9,7 @@ use std::slice;
 use std::sync::Arc;
 
 use super::handle::{Handle, internal};
-use crate::config::EncryptionConfig;
+use crate::config::{EncryptionConfig, Settings};
 use crate::engine::EncryptionEngine;
 use crate::error::{Kind, Result};
 use crate::stream::{OpenStream, ReadAt, SealStream, read_head};
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn sealpoint_engine_open_file(path: *const c_char, engine:
     fence(|| {
         // SAFETY: the caller's contract.
         let path = unsafe { text(path, "path")? };
-        let config = EncryptionConfig::from_toml_file(Path::new(path))?;
+        let config = EncryptionConfig::load(Path::new(path))?;
         // SAFETY: the caller's contract.
         unsafe { open_engine(config, engine) }
     })
@@ -79,7 +79,8 @@ pub unsafe extern "C" fn sealpoint_engine_open_file(path: *const c_char, engine:
 pub unsafe extern "C" fn sealpoint_engine_open_text(toml: *const c_char, engine: *mut *mut SealpointEngine) -> u32 {
     fence(|| {
         // SAFETY: the caller's contract.
-        let config = EncryptionConfig::from_toml(unsafe { text(toml, "toml")? })?;
+        let settings = Settings::from_toml(unsafe { text(toml, "toml")? })?;
+        let config = settings.with_environment(std::env::vars_os())?.resolve()?;
         // SAFETY: the caller's contract.
         unsafe { open_engine(config, engine) }
     })
@@ -403,7 +404,7 @@ unsafe fn opener_of<'a>(opener: *const SealpointOpener) -> Result<&'a Handle<Ope
 }
 
 unsafe fn open_engine(config: EncryptionConfig, engine: *mut *mut SealpointEngine) -> Result<()> {
-    let opened = EncryptionEngine::open(config.with_environment(std::env::vars())?)?;
+    let opened = EncryptionEngine::open(config)?;
     // SAFETY: the caller's contract.
     unsafe { give(engine, Handle::into_raw(opened).cast()) }
 }

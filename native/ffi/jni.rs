@@ -15,7 +15,7 @@ use jni::{Env, EnvUnowned, Outcome, jni_sig, jni_str};
 
 use super::handle::{Handle, internal};
 use super::log_queue;
-use crate::config::EncryptionConfig;
+use crate::config::Settings;
 use crate::engine::{EncryptionEngine, Opening, Sealing};
 use crate::envelope::{AtEof, Head, Opened, Parsed};
 use crate::error::{Error, Kind, Result};
@@ -49,7 +49,7 @@ extern "system" fn Java_io_sealpoint_Native_engineOpen<'l>(
             texts.push(keys_and_values.get_element(env, index)?.try_to_string(env)?);
         }
         let pairs = texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
-        let config = EncryptionConfig::from_pairs(pairs)?.with_environment(std::env::vars())?;
+        let config = Settings::from_pairs(pairs)?.with_environment(std::env::vars_os())?.resolve()?;
         Ok(to_long(Handle::into_raw(EncryptionEngine::open(config)?)))
     })
 }
