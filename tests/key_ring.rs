@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use sealpoint::Result;
 use sealpoint::clock::Clock;
 use sealpoint::config::{EncryptionConfig, LocalHsmConfig};
@@ -19,6 +19,15 @@ use sealpoint::kms::{Clients, KeySpec, KeyVersion, KmsClient, WrappedKey};
 use sealpoint::metrics::EncryptionMetrics;
 use sealpoint::secret::Secret;
 use tempfile::TempDir;
+
+/// Waits for what is bound to happen; the limit only keeps a broken build from hanging.
+fn until(happened: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < Duration::from_secs(120), "it never happens");
+        thread::sleep(Duration::from_micros(100));
+    }
+}
 
 /// A clock that the test turns.
 #[derive(Debug, Default)]
@@ -82,7 +91,6 @@ struct Line {
     panics: AtomicBool,
     drawn: AtomicUsize,
     unwrapped: AtomicUsize,
-    changed: (Mutex<()>, Condvar),
 }
 
 impl Line {
@@ -95,7 +103,6 @@ impl Line {
             panics: AtomicBool::new(false),
             drawn: AtomicUsize::new(0),
             unwrapped: AtomicUsize::new(0),
-            changed: Default::default(),
         })
     }
 
@@ -110,23 +117,11 @@ impl Line {
     /// A call answers only once it is let go; the runtime goes on.
     async fn pass(&self, calls: &AtomicUsize) -> Result<()> {
         calls.fetch_add(1, SeqCst);
-        {
-            let _lock = self.changed.0.lock();
-            self.changed.1.notify_all();
-        }
         while self.hold.load(SeqCst) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(!self.panics.load(SeqCst), "the client panics as the test wants");
         self.fault.lock().clone().map_or(Ok(()), Err)
-    }
-
-    /// Blocks until a call count reaches a number.
-    fn wait_for(&self, calls: &AtomicUsize, number: usize) {
-        let mut lock = self.changed.0.lock();
-        while calls.load(SeqCst) < number {
-            self.changed.1.wait(&mut lock);
-        }
     }
 }
 
@@ -248,16 +243,12 @@ impl Process {
 
     /// Until as many keys were drawn in full.
     fn settled(&self, drawn: u64) {
-        while self.metrics.data_keys_drawn.get() < drawn {
-            thread::yield_now();
-        }
+        until(|| self.metrics.data_keys_drawn.get() >= drawn);
     }
 
     /// Until as many draws failed.
     fn failed(&self, draws: u64) {
-        while self.metrics.data_key_failures.get() < draws {
-            thread::yield_now();
-        }
+        until(|| self.metrics.data_key_failures.get() >= draws);
     }
 
     fn head(&self, tenant: &str) -> Head {
@@ -311,6 +302,21 @@ fn a_new_checkpoint_takes_the_prefetched_key_and_announcing_it_again_changes_not
 }
 
 #[test]
+fn an_epoch_in_which_nothing_was_sealed_costs_no_call() {
+    let site = Site::new();
+    let process = site.process(&[("tenants.a.paths", "/a")]);
+    let first = process.key();
+    process.ring.for_sealing("a").unwrap();
+    process.settled(4);
+    for checkpoint in 1..=100 {
+        process.ring.begin_epoch("job", checkpoint);
+    }
+    process.settled(6);
+    assert_ne!(process.key().id(), first.id());
+    assert_eq!(process.metrics.data_keys_drawn.get(), 6, "one epoch that both tenants had sealed in");
+}
+
+#[test]
 fn sealing_goes_on_with_the_current_key_while_the_next_one_is_slow() {
     let site = Site::new();
     let process = site.process(&[]);
@@ -319,7 +325,7 @@ fn sealing_goes_on_with_the_current_key_while_the_next_one_is_slow() {
     process.line.hold.store(true, SeqCst);
     process.ring.begin_epoch("/chk", 1);
     let second = process.key();
-    process.line.wait_for(&process.line.drawn, 3);
+    until(|| process.line.drawn.load(SeqCst) >= 3);
     process.ring.begin_epoch("/chk", 2);
     assert_eq!(process.key().id(), second.id(), "late, and not waiting");
     assert_eq!(process.metrics.epochs_late.get(), 1);
@@ -498,9 +504,7 @@ fn a_thousand_streams_make_one_call() {
     let reader = site.process_with(&[], |line| line.hold.store(true, SeqCst));
     thread::scope(|scope| {
         let openers: Vec<_> = (0..STREAMS).map(|_| scope.spawn(|| reader.ring.unwrap(&head))).collect();
-        while reader.metrics.cache_joins.get() + reader.metrics.cache_misses.get() < STREAMS as u64 {
-            thread::yield_now();
-        }
+        until(|| reader.metrics.cache_joins.get() + reader.metrics.cache_misses.get() >= STREAMS as u64);
         reader.line.hold.store(false, SeqCst);
         for opener in openers {
             assert_eq!(opener.join().unwrap().unwrap().id(), head.bound.data_key_id);
@@ -524,9 +528,7 @@ fn a_call_that_fails_or_panics_strands_no_one_and_is_not_remembered() {
         });
         thread::scope(|scope| {
             let openers: Vec<_> = (0..50).map(|_| scope.spawn(|| reader.ring.unwrap(&head))).collect();
-            while reader.metrics.cache_joins.get() < 49 {
-                thread::yield_now();
-            }
+            until(|| reader.metrics.cache_joins.get() >= 49);
             reader.line.hold.store(false, SeqCst);
             for opener in openers {
                 assert!(opener.join().unwrap().is_err());
@@ -561,9 +563,10 @@ fn the_cache_is_bounded_by_number_and_by_time() {
     let writer = site.process(&[]);
     let heads: Vec<Head> = (0..4)
         .map(|checkpoint| {
+            let head = writer.head("default");
             writer.settled(2 + checkpoint);
             writer.ring.begin_epoch("/chk", checkpoint as i64);
-            writer.head("default")
+            head
         })
         .collect();
     let reader = site.process(&[("cache.max-keys", "3"), ("cache.ttl", "1 min"), ("enabled", "false")]);

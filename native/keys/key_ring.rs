@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::clock::Clock;
-use crate::config::{DataKeyScope, EncryptionAlgorithm, EncryptionConfig, Tenants};
+use crate::config::{DataKeyScope, EncryptionAlgorithm, EncryptionConfig};
 use crate::envelope::{Head, Slot};
 use crate::error::{Kind, Result};
 use crate::keys::data_key::DataKey;
@@ -25,7 +25,6 @@ pub struct KeyRing {
     service: Arc<KeyService>,
     cache: Arc<KeyCache>,
     rings: HashMap<String, Arc<TenantRing>>,
-    tenants: Tenants,
     scope: DataKeyScope,
     epochs: Mutex<Epochs>,
 }
@@ -57,14 +56,7 @@ impl KeyRing {
         {
             ring.prepare();
         }
-        Ok(KeyRing {
-            service,
-            cache,
-            rings,
-            tenants: config.tenants.clone(),
-            scope: config.data_key.scope,
-            epochs: Mutex::default(),
-        })
+        Ok(KeyRing { service, cache, rings, scope: config.data_key.scope, epochs: Mutex::default() })
     }
 
     /// The data key that new files of this tenant are sealed under. Makes no call to the key service on this thread, and
@@ -78,15 +70,16 @@ impl KeyRing {
         ring.for_sealing()
     }
 
-    /// A checkpoint of `scope` (its directory, by which its tenant is found) has begun: with `data-key.scope: checkpoint`
-    /// its files get a fresh data key. May be called any number of times for one checkpoint, by each subtask; never waits.
+    /// A checkpoint of `scope`, a job, has begun: with `data-key.scope: checkpoint` every tenant that sealed since the
+    /// last epoch gets a fresh data key. May be called any number of times for one checkpoint, by each subtask; never
+    /// waits.
     pub fn begin_epoch(&self, scope: &str, checkpoint: i64) {
         if self.scope != DataKeyScope::Checkpoint {
             return;
         }
         let new = self.epochs.lock().is_new(scope, checkpoint);
-        if new && let Some(ring) = self.rings.get(self.tenants.of_path(scope)) {
-            ring.roll();
+        if new {
+            self.rings.values().for_each(TenantRing::roll);
         }
     }
 

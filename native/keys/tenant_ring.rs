@@ -50,6 +50,8 @@ struct Current {
     key: Arc<DataKey>,
     /// By the clock, when it became the current one.
     since: Duration,
+    /// True once it was handed out: until then an epoch has no reason to replace it.
+    used: bool,
 }
 
 /// The key service has not answered since.
@@ -81,7 +83,7 @@ impl TenantRing {
         let mut waited = false;
         loop {
             self.roll_if_due(&mut state);
-            if let Some(key) = self.usable(&state) {
+            if let Some(key) = self.usable(&mut state) {
                 return Ok(key);
             }
             let may_draw = state.failure.as_ref().is_none_or(|failure| failure.again_at <= self.now());
@@ -97,7 +99,7 @@ impl TenantRing {
     /// Takes the next key, now or as soon as it is there.
     pub fn roll(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        if state.current.is_some() {
+        if state.current.as_ref().is_some_and(|current| current.used) {
             self.want_roll(&mut state);
         }
     }
@@ -140,7 +142,7 @@ impl TenantRing {
             self.service.metrics.key_rotations.add(1);
         }
         (self.adopted)(&key);
-        state.current = Some(Current { key, since: now });
+        state.current = Some(Current { key, since: now, used: false });
         state.roll = false;
         self.begin_draw(state);
     }
@@ -220,10 +222,14 @@ impl TenantRing {
     }
 
     /// The current key, unless it must not be used any more.
-    fn usable(&self, state: &State) -> Option<Arc<DataKey>> {
-        let current = state.current.as_ref()?;
-        let allowed = !self.past(current, &self.hard_bounds()) && !self.outage_is_over(state);
-        allowed.then(|| Arc::clone(&current.key))
+    fn usable(&self, state: &mut State) -> Option<Arc<DataKey>> {
+        let allowed = |current: &Current| !self.past(current, &self.hard_bounds()) && !self.outage_is_over(state);
+        if !state.current.as_ref().is_some_and(allowed) {
+            return None;
+        }
+        let current = state.current.as_mut()?;
+        current.used = true;
+        Some(Arc::clone(&current.key))
     }
 
     fn outage_is_over(&self, state: &State) -> bool {
