@@ -74,6 +74,21 @@ fn a_seek_past_the_end_is_the_end() {
     }
 }
 
+/// The guess of a seek can find a frame that is where it should be, but short and not the last: the target is behind it.
+#[test]
+fn a_seek_behind_the_first_short_frame_releases_the_frame_that_holds_the_target() {
+    for algorithm in ALGORITHMS {
+        let plain = plaintext(CHUNK + 10 + CHUNK);
+        let parts = [&plain[..CHUNK], &plain[CHUNK..CHUNK + 10], &plain[CHUNK + 10..]];
+        let file = seal_whole(algorithm, 4096, &parts);
+        for target in [CHUNK + 9, CHUNK + 10, CHUNK + 11, 2 * CHUNK - 1, 2 * CHUNK, plain.len() - 1] {
+            let mut reader = Reader::new(&file, &data_key(), 0).unwrap();
+            reader.seek(target as u64);
+            assert_eq!(reader.read(usize::MAX).unwrap().unwrap()[0], plain[target], "from {target}");
+        }
+    }
+}
+
 /// One step of a reader.
 #[derive(Debug, Clone)]
 enum Step {

@@ -76,13 +76,12 @@ impl Place {
     /// The boundary after the frame here, which holds `plaintext` bytes. Callers keep to the limits of the format, under
     /// which none of these sums can overflow.
     pub(super) fn after(&self, plaintext: usize, layout: &Layout) -> Place {
-        // A frame that does not start at a multiple of the chunk size follows a short one.
-        let short_before = self.plaintext != self.index * layout.chunk_size as u64;
         Place {
             file: self.file + layout.frame_len(plaintext) as u64,
             index: self.index + 1,
             plaintext: self.plaintext + plaintext as u64,
-            irregular: self.irregular || short_before,
+            // Frames hold a chunk at most, so what a short one falls behind is never made up for.
+            irregular: self.plaintext != self.index * layout.chunk_size as u64,
         }
     }
 

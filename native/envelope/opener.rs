@@ -278,18 +278,21 @@ impl Opener {
         Ok(Step::Stop)
     }
 
-    /// The place of the frame that holds `target` if no frame before it is short; none if that is known to be wrong.
+    /// The place of the frame that holds `target` if no frame before it is short; none if there is nothing to guess.
     fn guess(&self, target: u64) -> Option<Place> {
         let chunk = self.layout.chunk_size as u64;
         let index = target / chunk;
-        let known_irregular = self.end.is_some_and(|end| end.irregular) || self.verified.irregular;
-        let guessed = !known_irregular && (1..=MAX_FRAMES).contains(&index);
-        guessed.then(|| Place {
+        if self.end.is_some_and(|end| end.irregular) || self.verified.irregular || index > MAX_FRAMES {
+            return None;
+        }
+        let place = Place {
             file: self.first.file + index * self.layout.frame_len(self.layout.chunk_size) as u64,
             index,
             plaintext: index * chunk,
             irregular: false,
-        })
+        };
+        // Boundaries that are known need no guess: were one wrong there, the walk would begin at the same place.
+        (place.file != self.first.file && place.file != self.verified.file).then_some(place)
     }
 
     /// Walks to `target` from the nearest boundary known before it.

@@ -195,9 +195,12 @@ impl<'a> Reader<'a> {
         Ok((opened, out))
     }
 
-    /// Drops what lies before the position sought.
+    /// Drops what lies before the position sought, which what is released must hold.
     fn keep(&mut self, opened: &Opened, produced: Vec<u8>) {
-        assert!(produced.is_empty() || opened.start <= self.position, "no byte is skipped");
+        if !produced.is_empty() {
+            let end = opened.start + produced.len() as u64;
+            assert!((opened.start..end).contains(&self.position), "{opened:?} is not where {} is", self.position);
+        }
         let early = usize::try_from(self.position.saturating_sub(opened.start)).unwrap().min(produced.len());
         self.ready = produced[early..].to_vec();
     }
