@@ -26,6 +26,12 @@ impl EncryptionConfig {
         if !self.enabled {
             warnings.push("enabled is false: new files are NOT sealed".to_owned());
         }
+        if self.kms_provider.name() != "local" {
+            warnings.push(format!(
+                "kms.provider '{}' is not in this version: it is checked here, but nothing can be sealed or opened with it",
+                self.kms_provider.name()
+            ));
+        }
         if self.settings.pairs().any(|(key, _)| key.starts_with("key-rotation.")) {
             warnings.push(
                 "key-rotation.* is not acted on in this version: rotate by hand, with `sealpoint keyring rotate`"

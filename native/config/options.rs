@@ -120,7 +120,7 @@ options! {
     KMS_GCP_KEY_NAME = "kms.gcp.key-name", Kind::Text, Default::Required("with `kms.provider: gcp`"), "state", "0.1",
         "The name of the key.";
     DATA_KEY_SCOPE = "data-key.scope", Kind::Choice(&["checkpoint", "interval"]), Default::Value("checkpoint"), "interval", "0.1",
-        "When a process takes a fresh data key: with each checkpoint, or by time alone. `interval` makes fewer calls to the key service where checkpoints are frequent.";
+        "When a process takes a fresh data key: with each checkpoint that it writes, or by time alone. The key is drawn one checkpoint ahead, so that none waits for it; a rotation of the key-encryption key therefore shows from the second checkpoint on. `interval` makes fewer calls to the key service where checkpoints are frequent.";
     DATA_KEY_INTERVAL = "data-key.interval", Kind::Duration(SECOND, 365 * DAY), Default::Value("10 min"), "1 h", "0.1",
         "How long a data key seals with `data-key.scope: interval`.";
     DATA_KEY_MAX_AGE = "data-key.max-age", Kind::Duration(SECOND, 365 * DAY), Default::Value("24 h"), "12 h", "0.1",
@@ -136,7 +136,7 @@ options! {
     CACHE_NEGATIVE_TTL = "cache.negative-ttl", Kind::Duration(0, HOUR), Default::Value("5 s"), "1 s", "0.1",
         "How long a refusal of the key service is remembered. Time-outs, throttling and unavailability are never remembered.";
     OUTAGE_SEAL_FOR = "outage.seal-for", Kind::Duration(0, 30 * DAY), Default::Value("1 h"), "4 h", "0.1",
-        "How long sealing goes on with the current data key after the key service last answered. After that checkpoints are declined. Must be shorter than `data-key.max-age`.";
+        "How long sealing goes on with the current data key while the key service gives no new one, from the first call that it left unanswered or refused. After that checkpoints are declined with an error that says since when and why. Must be shorter than `data-key.max-age`.";
     KEY_ROTATION_ENABLED = "key-rotation.enabled", Kind::Flag, Default::Value("true"), "true", "0.1",
         "Whether the age of the key-encryption key matters. In this version nothing rotates by itself: `sealpoint keyring rotate` does.";
     KEY_ROTATION_INTERVAL_DAYS = "key-rotation.interval-days", Kind::Count(1, 36_500), Default::Value("30"), "30", "0.1",

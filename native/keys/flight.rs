@@ -1,7 +1,6 @@
 //! One call under way, and everyone who waits for its outcome.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-
+use super::sync::{Arc, Condvar, Mutex, PoisonError};
 use crate::error::{Kind, Result};
 
 /// The outcome of a call that several threads wait for.

@@ -151,16 +151,16 @@ impl KeyCache {
 
 impl Partition {
     fn recall(&mut self, key: &CacheKey, now: Duration) -> Option<Result<Arc<DataKey>>> {
-        if self.entries.get(key)?.expires <= now {
+        let entry = self.entries.get_mut(key)?;
+        if entry.expires <= now {
             self.forget(key);
             return None;
         }
-        let uses = self.next_use();
-        let entry = self.entries.get_mut(key)?;
+        self.uses += 1;
         if let Some(key) = self.order.remove(&entry.used) {
-            self.order.insert(uses, key);
+            self.order.insert(self.uses, key);
         }
-        entry.used = uses;
+        entry.used = self.uses;
         Some(entry.outcome.clone())
     }
 
@@ -168,7 +168,8 @@ impl Partition {
     fn remember(&mut self, key: &CacheKey, outcome: Result<Arc<DataKey>>, expires: Duration, max_keys: usize) -> u64 {
         self.forget(key);
         let key = Arc::new(key.clone());
-        let used = self.next_use();
+        self.uses += 1;
+        let used = self.uses;
         self.order.insert(used, Arc::clone(&key));
         self.entries.insert(key, Entry { outcome, expires, used });
         let mut evicted = 0;
@@ -185,11 +186,6 @@ impl Partition {
         if let Some(entry) = self.entries.remove(key) {
             self.order.remove(&entry.used);
         }
-    }
-
-    fn next_use(&mut self) -> u64 {
-        self.uses += 1;
-        self.uses
     }
 }
 

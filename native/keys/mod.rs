@@ -13,6 +13,11 @@ mod policy;
 mod service;
 mod tenant_ring;
 
+/// What `flight` waits with; tests/single_flight.rs puts a model checker in its place.
+mod sync {
+    pub use std::sync::{Arc, Condvar, Mutex, PoisonError};
+}
+
 pub use crate::clock::{Clock, SystemClock};
 pub use data_key::DataKey;
 pub use key_cache::{CacheKey, KeyCache};
