@@ -70,6 +70,11 @@ final class DirectoryAudit {
         return new DirectoryAudit(reader(configuration), true, true);
     }
 
+    /** Whether Sealpoint is in use: one of its options is set, or its storage class. */
+    boolean isNeeded() {
+        return inUse;
+    }
+
     /** Warns, or throws if sealing is required. */
     void run() {
         if (!inUse) {

@@ -23,7 +23,11 @@ public abstract class SealedFileSystemFactory implements FileSystemFactory {
     @Override
     public void configure(Configuration configuration) {
         Sealpoint.configure(configuration);
-        DirectoryAudit.ofCluster(configuration).run();
+        DirectoryAudit audit = DirectoryAudit.ofCluster(configuration);
+        audit.run();
+        if (audit.isNeeded()) {
+            CheckpointWatch.install(configuration);
+        }
     }
 
     @Override
