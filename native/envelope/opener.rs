@@ -225,40 +225,49 @@ impl Opener {
         match Prefix::parse(*prefix, &self.layout).ok_or(Failed)? {
             Prefix::End { .. } => self.step_end(rest, opened),
             Prefix::Frame(plaintext) if !self.at.has_room_for(plaintext) => Err(Failed),
-            Prefix::Frame(plaintext) => {
-                let next = self.at.after(plaintext, &self.layout);
-                let length = self.layout.frame_len(plaintext);
-                if matches!(self.mode, Mode::Walk { target } if next.plaintext <= target) {
-                    self.at = next;
-                    opened.consumed += length.min(rest.len());
-                    return Ok(Step::On);
+            Prefix::Frame(plaintext) => self.step_frame(plaintext, buffers, opened),
+        }
+    }
+
+    #[inline]
+    fn step_frame(
+        &mut self,
+        plaintext: usize,
+        buffers: &mut impl Buffers,
+        opened: &mut Opened,
+    ) -> Result<Step, Failed> {
+        let available = buffers.sealed().len() - opened.consumed;
+        let next = self.at.after(plaintext, &self.layout);
+        let length = self.layout.frame_len(plaintext);
+        if matches!(self.mode, Mode::Walk { target } if next.plaintext <= target) {
+            self.at = next;
+            opened.consumed += length.min(available);
+            return Ok(Step::On);
+        }
+        let skipped = opened.consumed > 0 && opened.produced == 0;
+        if skipped || available < length {
+            return Ok(Step::Stop);
+        }
+        if plaintext > buffers.room(opened.produced) {
+            return Ok(if opened.consumed > 0 { Step::Stop } else { Step::NoRoom(plaintext) });
+        }
+        let frame = opened.consumed..opened.consumed + length;
+        buffers.open(&self.cipher, &self.at, frame, opened.produced..opened.produced + plaintext)?;
+        opened.consumed += length;
+        let start = std::mem::replace(&mut self.at, next).plaintext;
+        self.verified = next;
+        match self.mode {
+            // A short frame before the target: the guess was right, but the file goes on irregularly.
+            Mode::Guess { target } if next.plaintext <= target => self.mode = Mode::Walk { target },
+            Mode::Read | Mode::Guess { .. } | Mode::Walk { .. } | Mode::Done => {
+                if opened.produced == 0 {
+                    opened.start = start;
                 }
-                let skipped = opened.consumed > 0 && opened.produced == 0;
-                if skipped || rest.len() < length {
-                    return Ok(Step::Stop);
-                }
-                if plaintext > buffers.room(opened.produced) {
-                    return Ok(if opened.consumed > 0 { Step::Stop } else { Step::NoRoom(plaintext) });
-                }
-                let frame = opened.consumed..opened.consumed + length;
-                buffers.open(&self.cipher, &self.at, frame, opened.produced..opened.produced + plaintext)?;
-                opened.consumed += length;
-                let place = std::mem::replace(&mut self.at, next);
-                self.verified = next;
-                match self.mode {
-                    // A short frame before the target: the guess was right, but the file goes on irregularly.
-                    Mode::Guess { target } if next.plaintext <= target => self.mode = Mode::Walk { target },
-                    _ => {
-                        if opened.produced == 0 {
-                            opened.start = place.plaintext;
-                        }
-                        self.mode = Mode::Read;
-                        opened.produced += plaintext;
-                    }
-                }
-                Ok(Step::On)
+                self.mode = Mode::Read;
+                opened.produced += plaintext;
             }
         }
+        Ok(Step::On)
     }
 
     fn step_end(&mut self, rest: &[u8], opened: &mut Opened) -> Result<Step, Failed> {

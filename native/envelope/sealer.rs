@@ -232,6 +232,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
     fn the_last_frame_of_the_format_is_sealed_and_no_other() {
         for algorithm in [EncryptionAlgorithm::Aes256Gcm, EncryptionAlgorithm::Aes256CbcHmac] {
             let mut out = [0; 5000];
@@ -253,6 +254,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
     fn no_counter_seals_twice_whatever_fails() {
         let mut sealer = sealer(EncryptionAlgorithm::Aes256Gcm);
         let mut out = [0; 5000];
@@ -264,6 +266,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
     fn nothing_follows_the_end() {
         let mut sealer = sealer(EncryptionAlgorithm::Aes256Gcm);
         let mut out = [0; 5000];
@@ -274,6 +277,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
     fn in_place_and_out_of_place_agree() {
         let plaintext: Vec<u8> = (0..10_000u32).map(|i| i as u8).collect();
         let (mut scattered, mut placed) =

@@ -166,6 +166,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
     fn what_a_reader_would_refuse_is_never_written() {
         let key = Secret::take(&mut [1; 32]).unwrap();
         let long = "k".repeat(65_000);
@@ -185,6 +186,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
     fn the_mac_binds_every_byte_the_id_and_the_data_key() {
         let key = Secret::take(&mut [1; 32]).unwrap();
         let section = encode_slots(&[slot("local", 60)], ID, &key).unwrap();
