@@ -33,9 +33,12 @@ public abstract class SealedFileSystemFactory implements FileSystemFactory {
     @Override
     public FileSystem create(URI uri) throws IOException {
         FileSystem inner = FileSystem.getUnguardedFileSystem(SealedPaths.unseal(uri));
+        Sealpoint sealpoint = Sealpoint.current();
+        // Opened here, a configuration that cannot work fails the job when it starts, not its first checkpoint.
+        sealpoint.engine();
         return SealedEntropyFileSystem.entropyOf(inner) == null
-                ? new SealedFileSystem(inner, Sealpoint.current())
-                : new SealedEntropyFileSystem(inner, Sealpoint.current());
+                ? new SealedFileSystem(inner, sealpoint)
+                : new SealedEntropyFileSystem(inner, sealpoint);
     }
 
     /** {@code sealed+file}. */

@@ -14,7 +14,7 @@ import java.util.TreeMap;
 
 /**
  * What all sealed file systems of this process share: the configuration, and one engine for it. The engine opens at first use and stays,
- * for files are read and written as long as the process lives.
+ * for files are read and written as long as the process lives. No option is a secret: secrets lie in files that options name.
  */
 final class Sealpoint {
     static final String OPTION_PREFIX = "sealpoint.";
@@ -62,7 +62,7 @@ final class Sealpoint {
             LOG.info(
                     "Sealpoint {} seals what Flink writes under sealed+ paths; options {}, arrays cross to native code as {}.",
                     SealpointEngine.version(),
-                    options.keySet(),
+                    options,
                     arrays.name().toLowerCase(Locale.ROOT));
             drainLog();
         }
