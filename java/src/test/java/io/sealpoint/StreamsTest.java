@@ -199,6 +199,20 @@ class StreamsTest {
         }
     }
 
+    /** -Xcheck:jni counts the references that a native method holds, and the build fails when it warns. */
+    @Test
+    void the_engine_takes_any_number_of_options() throws IOException {
+        String[] many = new String[200];
+        for (int i = 0; i < many.length; i += 2) {
+            many[i] = "encryption-context.k" + i;
+            many[i + 1] = "v";
+        }
+        try (SealpointEngine engine = TestKeys.engine(many)) {
+            byte[] plain = new byte[100];
+            assertArrayEquals(plain, open(engine, seal(engine, ArrayMode.DIRECT, plain), ArrayMode.DIRECT).readAllBytes());
+        }
+    }
+
     private static byte[] writeAtRandom(SealpointEngine engine, MemoryFile file, ArrayMode mode, Random random, int limit) throws IOException {
         ByteArrayOutputStream expected = new ByteArrayOutputStream();
         try (SealedOutputStream out = output(engine, file, mode)) {
