@@ -46,7 +46,9 @@ extern "system" fn Java_io_sealpoint_Native_engineOpen<'l>(
     fence(&mut env, |env| {
         let mut texts = Vec::new();
         for index in 0..keys_and_values.len(env)? {
-            texts.push(keys_and_values.get_element(env, index)?.try_to_string(env)?);
+            let text = keys_and_values.get_element(env, index)?;
+            texts.push(text.try_to_string(env)?);
+            env.delete_local_ref(text);
         }
         let pairs = texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
         let config = Settings::from_pairs(pairs)?.with_environment(std::env::vars_os())?.resolve()?;
