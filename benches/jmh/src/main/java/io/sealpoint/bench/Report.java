@@ -26,7 +26,7 @@ final class Report {
         this.jdks = jdks;
         this.took = took;
         this.quick = quick;
-        Core.read(Path.of(System.getProperty("bench.criterion", "target/criterion")), samples);
+        Core.read(Path.of(System.getProperty("bench.core", "target/bench/core.txt")), samples);
         goals();
     }
 
