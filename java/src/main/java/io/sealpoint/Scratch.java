@@ -16,6 +16,10 @@ final class Scratch {
     private static final Pool<byte[]>[] ARRAYS = pools();
     private static final Pool<ByteBuffer>[] BUFFERS = pools();
     private static final int PAGE = 4096;
+    /** The JVM collects garbage and sleeps before it gives up on direct memory: not something to repeat for every chunk. */
+    private static final long RETRY_NANOS = 10_000_000_000L;
+
+    private static volatile long exhaustedAt = System.nanoTime() - RETRY_NANOS;
 
     private Scratch() {}
 
@@ -40,9 +44,13 @@ final class Scratch {
         int index = index(size);
         ByteBuffer buffer = index == SIZES.length ? null : BUFFERS[index].take();
         if (buffer == null) {
+            if (System.nanoTime() - exhaustedAt < RETRY_NANOS) {
+                return null;
+            }
             try {
                 buffer = halfwayIntoAPage(index == SIZES.length ? size : SIZES[index]);
             } catch (OutOfMemoryError noDirectMemory) {
+                exhaustedAt = System.nanoTime();
                 return null;
             }
         }

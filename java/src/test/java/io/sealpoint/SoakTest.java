@@ -15,6 +15,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.ThreadLocalRandom;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -34,17 +35,28 @@ class SoakTest {
     @ParameterizedTest
     @ValueSource(strings = {"-XX:+UseG1GC", "-XX:+UseParallelGC"})
     void nothing_dies_in_a_nearly_full_heap(String collector) throws Exception {
-        List<String> command = new ArrayList<>(List.of(
-                Paths.get(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx" + HEAP_MB + "m", collector, "-Xcheck:jni"));
+        soak("auto", 6, "-Xmx" + HEAP_MB + "m", collector);
+    }
+
+    @Test
+    void streams_go_on_without_direct_memory() throws Exception {
+        soak("direct", 2, "-Xmx" + 4 * HEAP_MB + "m", "-XX:MaxDirectMemorySize=64k");
+    }
+
+    private static void soak(String mode, int seconds, String... jvm) throws Exception {
+        List<String> command = new ArrayList<>();
+        command.add(Paths.get(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(List.of(jvm));
+        command.add("-Xcheck:jni");
         if (Runtime.version().feature() >= 24) {
             command.add("--enable-native-access=ALL-UNNAMED");
         }
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Soak.class.getName(), "auto", SECONDS));
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Soak.class.getName(), mode, String.valueOf(seconds)));
         TestKeys.options().forEach((key, value) -> command.addAll(List.of(key, value)));
-        Process soak = new ProcessBuilder(command).redirectErrorStream(true).start();
-        String output = new String(soak.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals("alive\n", output);
-        assertEquals(0, soak.waitFor());
+        assertEquals(0, process.waitFor());
     }
 
     /** The load, in a process of its own: array mode, seconds, then the engine's options. */
