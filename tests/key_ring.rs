@@ -11,7 +11,7 @@ use sealpoint::Result;
 use sealpoint::clock::Clock;
 use sealpoint::config::{EncryptionConfig, LocalHsmConfig};
 use sealpoint::context::EncryptionContext;
-use sealpoint::envelope::{Head, Parsed, SealOptions, Sealer};
+use sealpoint::envelope::{Head, Parsed, SealOptions, Sealer, Slot, encode_slots};
 use sealpoint::error::{Error, Kind};
 use sealpoint::keys::{DataKey, KeyRing};
 use sealpoint::kms::local::{KeyringFile, LocalHsmClient};
@@ -531,7 +531,8 @@ fn a_call_that_fails_or_panics_strands_no_one_and_is_not_remembered() {
             until(|| reader.metrics.cache_joins.get() >= 49);
             reader.line.hold.store(false, SeqCst);
             for opener in openers {
-                assert!(opener.join().unwrap().is_err());
+                let kind = opener.join().unwrap().unwrap_err().kind();
+                assert_eq!(kind, if panics { Kind::Internal } else { Kind::KmsThrottled });
             }
         });
         reader.line.panics.store(false, SeqCst);
@@ -625,6 +626,15 @@ fn policy_decides_and_not_the_file() {
     refused(&[("algorithm", "aes-256-cbc-hmac")], &common, Kind::SuiteNotAllowed, "allowed-algorithms");
     refused(&[("encryption-context.env", "prod")], &common, Kind::WrappedKey, "encryption-context");
     assert_eq!(writer.ring.for_sealing("b").unwrap_err().kind(), Kind::TenantNotAllowed);
+
+    let key = writer.key();
+    let slots = vec![Slot { kek: "k\n".repeat(30_000), ..common.slots[0].clone() }];
+    let section = encode_slots(&slots, key.id(), key.secret()).unwrap();
+    let hostile = head_of(&writer.config, "default", key.secret(), key.id(), &section);
+    let error = writer.ring.unwrap(&hostile).unwrap_err();
+    assert_eq!(error.kind(), Kind::KeyNotAllowed);
+    assert!(error.message().len() < 1000 && !error.message().contains('\n'), "a file does not write our log: {error}");
+
     let reader = site.process(tenant);
     for head in [common, own] {
         reader.ring.unwrap(&head).unwrap();

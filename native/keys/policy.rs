@@ -59,13 +59,13 @@ impl Policy {
             return Ok(());
         }
         let list = |names: &mut dyn Iterator<Item = (&str, &str)>| {
-            let names = names.map(|(provider, kek)| format!("{}:{}", provider.escape_debug(), kek.escape_debug()));
+            let names = names.map(|(provider, kek)| format!("{}:{}", short(provider), short(kek)));
             names.collect::<Vec<_>>().join(", ")
         };
         Err(Kind::KeyNotAllowed.error(format_args!(
             "the file's data key is wrapped under {}, but tenant '{}' is configured with {}: see kms.* and tenants.<name>.key",
             list(&mut slots.iter().map(|slot| (slot.provider.as_str(), slot.kek.as_str()))),
-            tenant.escape_debug(),
+            short(tenant),
             list(&mut allowed.iter().map(|(provider, kek)| (provider.as_str(), kek.as_str()))),
         )))
     }
@@ -77,4 +77,11 @@ impl Policy {
         let configured = self.context.pairs().map(|(key, value)| (key.to_owned(), value.to_owned()));
         EncryptionContext::new(own.into_iter().chain(configured))
     }
+}
+
+/// What a file says, fit to be shown: without control characters, and not at the length that the file chose.
+fn short(text: &str) -> String {
+    const MOST: usize = 100;
+    let shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MOST).is_some() { shown + "..." } else { shown }
 }

@@ -78,19 +78,15 @@ impl KeyService {
         section: &[u8],
     ) -> Result<Arc<DataKey>> {
         let (send, receive) = mpsc::sync_channel(1);
+        let answer = Answer(Some(send));
         let (service, tenant, slots, section) = (Arc::clone(self), tenant.to_owned(), slots.to_vec(), section.to_vec());
         let patience = self.timeout.saturating_mul(u32::try_from(slots.len()).unwrap_or(u32::MAX)) + GRACE;
         self.spawn(async move {
             let outcome = service.unwrap_any(id, &tenant, &slots, section).await;
-            // The caller may have lost patience.
-            let _ = send.send(outcome.map(Arc::new));
+            answer.give(outcome.map(Arc::new));
         });
-        receive.recv_timeout(patience).unwrap_or_else(|error| match error {
-            mpsc::RecvTimeoutError::Timeout => {
-                Err(Kind::KmsTimeout
-                    .error(format_args!("the key service did not answer within {} s", patience.as_secs())))
-            }
-            mpsc::RecvTimeoutError::Disconnected => Err(closed()),
+        receive.recv_timeout(patience).unwrap_or_else(|_| {
+            Err(Kind::KmsTimeout.error(format_args!("the key service did not answer within {} s", patience.as_secs())))
         })
     }
 
@@ -149,9 +145,35 @@ impl KeyService {
     }
 }
 
-/// What work reports that was dropped with its runtime.
-pub fn closed() -> Error {
-    Kind::State.error("the engine is closed")
+/// What work reports that is dropped before its end: by its own panic, or with its runtime.
+pub fn abandoned() -> Error {
+    if std::thread::panicking() {
+        Kind::Internal.error("the client of the key service panicked: see the log, and report it")
+    } else {
+        Kind::State.error("the engine is closed")
+    }
+}
+
+/// The duty to answer a caller who waits.
+struct Answer(Option<mpsc::SyncSender<Result<Arc<DataKey>>>>);
+
+impl Answer {
+    fn give(mut self, outcome: Result<Arc<DataKey>>) {
+        self.send(outcome);
+    }
+
+    fn send(&mut self, outcome: Result<Arc<DataKey>>) {
+        if let Some(send) = self.0.take() {
+            // The caller may have lost patience.
+            let _ = send.send(outcome);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.send(Err(abandoned()));
+    }
 }
 
 /// True for a failure that may pass by itself.

@@ -13,7 +13,7 @@ use crate::clock::utc;
 use crate::config::{DataKeyPolicy, DataKeyScope, EncryptionConfig, OutagePolicy};
 use crate::error::{Error, Kind, Result};
 use crate::keys::data_key::DataKey;
-use crate::keys::service::{KeyService, closed};
+use crate::keys::service::{KeyService, abandoned};
 
 /// After a failed draw, how long no other is begun: doubled with each failure up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -306,7 +306,7 @@ impl Draw {
 impl Drop for Draw {
     fn drop(&mut self) {
         if !self.ended {
-            self.ring.end_draw(Err(closed()));
+            self.ring.end_draw(Err(abandoned()));
         }
     }
 }

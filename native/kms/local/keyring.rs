@@ -162,11 +162,8 @@ impl Key {
 
     fn no_version(&self, id: &str) -> Error {
         let last = self.versions.last().map_or(0, |last| last.id);
-        Kind::KeyVersionNotFound.error(format_args!(
-            "key '{}' has no version '{}', only 1 to {last}",
-            self.name,
-            id.escape_debug()
-        ))
+        let id: String = id.chars().take(20).flat_map(char::escape_debug).collect();
+        Kind::KeyVersionNotFound.error(format_args!("key '{}' has no version '{}', only 1 to {last}", self.name, id))
     }
 }
 

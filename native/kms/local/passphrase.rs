@@ -1,6 +1,7 @@
 //! A keyring's passphrase: stretched by Argon2id (RFC 9106) to the key that seals the key material.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -84,6 +85,10 @@ impl Passphrase {
             Kind::Keyring.error(format_args!("the passphrase file {}: {what}", path.display()))
         };
         let mut text = Zeroizing::new(fs::read(path).map_err(|error| bad(&error))?);
+        // Not refused: Kubernetes mounts its secrets so by default.
+        if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+            log::warn!("the passphrase file {0} may be read by others: run `chmod 600 {0}`", path.display());
+        }
         if text.last() == Some(&b'\n') {
             text.pop();
         }
