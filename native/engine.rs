@@ -139,12 +139,7 @@ impl EncryptionEngine {
                  or tenants.{tenant}.paths lacks this path"
             )));
         }
-        match (&head.bound.subject, expected) {
-            (Some(subject), Some(expected)) if subject != expected => Err(Kind::Integrity.error(format_args!(
-                "the file was sealed as '{subject}' and found as '{expected}': it was renamed or swapped"
-            ))),
-            _ => Ok(()),
-        }
+        expected.map_or(Ok(()), |name| head.bound.check_subject(name))
     }
 }
 
