@@ -16,6 +16,7 @@ import org.apache.flink.runtime.state.changelog.ChangelogStateBackendHandle;
 import org.apache.flink.runtime.state.changelog.ChangelogStateHandleStreamImpl;
 import org.apache.flink.runtime.state.changelog.inmemory.InMemoryChangelogStateHandle;
 import org.apache.flink.runtime.state.filemerging.DirectoryStreamStateHandle;
+import org.apache.flink.runtime.state.filemerging.EmptySegmentFileStateHandle;
 import org.apache.flink.runtime.state.filemerging.FileMergingOperatorStreamStateHandle;
 import org.apache.flink.runtime.state.filemerging.SegmentFileStateHandle;
 import org.apache.flink.runtime.state.filesystem.FileStateHandle;
@@ -65,6 +66,9 @@ final class UnsealedState {
     private void handle(StateObject handle) {
         if (handle == null || handle instanceof ByteStreamStateHandle || handle instanceof InMemoryChangelogStateHandle) {
             return; // inside _metadata itself, which is sealed
+        }
+        if (handle instanceof EmptySegmentFileStateHandle) {
+            return; // file merging's name for no state at all; there is no file behind it
         }
         if (handle instanceof FileStateHandle) {
             path(((FileStateHandle) handle).getFilePath());
