@@ -383,3 +383,74 @@ impl Buffers for InPlace<'_> {
         cipher.open_in_place(at, out.len(), &mut self.buffer[frame])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EncryptionAlgorithm;
+    use crate::context::EncryptionContext;
+    use crate::envelope::limits::MAX_PLAINTEXT;
+    use crate::envelope::{DataKeyId, Parsed, SealOptions, Sealer, Slot, encode_slots};
+
+    const CHUNK: usize = 4096;
+
+    /// An opener that has come this far already, to test the limits of the format.
+    fn fast_forwarded(algorithm: EncryptionAlgorithm, index: u64, plaintext: u64) -> Opener {
+        let (key, id) = (Secret::take(&mut [1; 32]).unwrap(), DataKeyId::from_bytes([2; 16]));
+        let slot = Slot { provider: "local".into(), kek: "k".into(), version: "1".into(), wrapped: vec![3; 60] };
+        let slots = encode_slots(&[slot], id, &key).unwrap();
+        let options = SealOptions {
+            algorithm,
+            chunk_size: CHUNK as u32,
+            tenant: "default".into(),
+            subject: None,
+            context: EncryptionContext::default(),
+            created_at_ms: 0,
+        };
+        let sealer = Sealer::new(&key, id, &slots, &options).unwrap();
+        let Parsed::Complete(head) = Head::parse(sealer.head()).unwrap() else {
+            panic!("the head is whole");
+        };
+        let mut opener = Opener::new(&head, &key).unwrap();
+        opener.at = Place { index, plaintext, irregular: true, ..opener.first };
+        opener
+    }
+
+    /// A frame of so many bytes at the opener's place, as one who has the file's keys can make it anywhere.
+    fn frame(opener: &Opener, plaintext: usize) -> Vec<u8> {
+        let mut frame = vec![0; opener.layout.frame_len(plaintext)];
+        opener.cipher.seal(&opener.at, &vec![7; plaintext], &mut frame).unwrap();
+        frame
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
+    fn the_last_frame_of_the_format_is_opened_and_no_other() {
+        for algorithm in [EncryptionAlgorithm::Aes256Gcm, EncryptionAlgorithm::Aes256CbcHmac] {
+            let mut out = [0; CHUNK];
+            let mut opener = fast_forwarded(algorithm, MAX_FRAMES - 1, 9);
+            let last = frame(&opener, 1);
+            assert_eq!(opener.open(&last, &mut out).unwrap().produced, 1);
+            let one_more = frame(&opener, 1);
+            assert_eq!(opener.open(&one_more, &mut out).unwrap_err().kind(), Kind::Integrity);
+
+            let mut opener = fast_forwarded(algorithm, 9, MAX_PLAINTEXT - CHUNK as u64);
+            let last = frame(&opener, CHUNK);
+            assert_eq!(opener.open(&last, &mut out).unwrap().produced, CHUNK);
+            let one_more = frame(&opener, 1);
+            assert_eq!(opener.open(&one_more, &mut out).unwrap_err().kind(), Kind::Integrity);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "runs C code")]
+    fn no_seek_overflows() {
+        for target in [u64::MAX, 1 << 63, MAX_PLAINTEXT, MAX_FRAMES * CHUNK as u64, (MAX_FRAMES + 1) * CHUNK as u64] {
+            let mut opener = fast_forwarded(EncryptionAlgorithm::Aes256Gcm, 0, 0);
+            opener.seek(target);
+            assert!(opener.wants() >= opener.first.file);
+            while opener.eof(&[]).is_ok() {}
+            assert_eq!(opener.eof(&[]).unwrap_err().kind(), Kind::Truncated);
+        }
+    }
+}
