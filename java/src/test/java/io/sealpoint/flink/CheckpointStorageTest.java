@@ -18,7 +18,6 @@ import org.apache.flink.runtime.checkpoint.Checkpoints;
 import org.apache.flink.runtime.checkpoint.OperatorState;
 import org.apache.flink.runtime.checkpoint.OperatorSubtaskState;
 import org.apache.flink.runtime.checkpoint.metadata.CheckpointMetadata;
-import org.apache.flink.runtime.jobgraph.OperatorID;
 import org.apache.flink.runtime.state.CheckpointMetadataOutputStream;
 import org.apache.flink.runtime.state.CheckpointStateOutputStream;
 import org.apache.flink.runtime.state.CheckpointStorageAccess;
@@ -37,7 +36,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
-import java.lang.reflect.Constructor;
 import java.nio.file.Files;
 import java.util.Collections;
 import java.util.HashMap;
@@ -169,7 +167,7 @@ class CheckpointStorageTest {
 
     private static CompletedCheckpointStorageLocation complete(CheckpointStorageLocation location, long id, StreamStateHandle... files)
             throws IOException {
-        OperatorState operator = operator(files.length);
+        OperatorState operator = FlinkSetup.operator(files.length);
         for (int i = 0; i < files.length; i++) {
             operator.putState(
                     i,
@@ -181,19 +179,6 @@ class CheckpointStorageTest {
         try (CheckpointMetadataOutputStream out = location.createMetadataOutputStream()) {
             Checkpoints.storeCheckpointMetadata(metadata, out);
             return out.closeAndFinalizeCheckpoint();
-        }
-    }
-
-    /** Flink 2 gives operators names. */
-    private static OperatorState operator(int parallelism) {
-        try {
-            Constructor<?> constructor = OperatorState.class.getConstructors()[0];
-            OperatorID id = new OperatorID(3, 4);
-            return (OperatorState) (constructor.getParameterCount() == 3
-                    ? constructor.newInstance(id, parallelism, 128)
-                    : constructor.newInstance("name", "uid", id, parallelism, 128));
-        } catch (ReflectiveOperationException error) {
-            throw new IllegalStateException(error);
         }
     }
 }

@@ -7,8 +7,11 @@ import org.apache.flink.core.fs.FSDataInputStream;
 import org.apache.flink.core.fs.FSDataOutputStream;
 import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.core.fs.Path;
+import org.apache.flink.runtime.checkpoint.OperatorState;
+import org.apache.flink.runtime.jobgraph.OperatorID;
 
 import java.io.IOException;
+import java.lang.reflect.Constructor;
 
 /** Flink's file systems, with Sealpoint among them, configured as a process does at its start. */
 final class FlinkSetup {
@@ -41,6 +44,19 @@ final class FlinkSetup {
     static byte[] read(Path file) throws IOException {
         try (FSDataInputStream in = file.getFileSystem().open(file)) {
             return in.readAllBytes();
+        }
+    }
+
+    /** Flink 2 gives operators names. */
+    static OperatorState operator(int parallelism) {
+        try {
+            Constructor<?> constructor = OperatorState.class.getConstructors()[0];
+            OperatorID id = new OperatorID(3, 4);
+            return (OperatorState) (constructor.getParameterCount() == 3
+                    ? constructor.newInstance(id, parallelism, 128)
+                    : constructor.newInstance("name", "uid", id, parallelism, 128));
+        } catch (ReflectiveOperationException error) {
+            throw new IllegalStateException(error);
         }
     }
 }
