@@ -269,7 +269,7 @@ impl Stopwatch {
     fn of<R>(&mut self, work: impl FnOnce() -> R) -> R {
         let call = self.calls;
         self.calls = call.wrapping_add(1);
-        if call >= Self::EVERY && call % Self::EVERY != 0 {
+        if call >= Self::EVERY && !call.is_multiple_of(Self::EVERY) {
             return work();
         }
         let start = Instant::now();

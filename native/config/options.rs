@@ -152,7 +152,7 @@ options! {
     REQUIRE_SEALED = "require-sealed", Kind::Flag, Default::Value("false"), "true", "0.1",
         "On Flink: a directory that state may be written to unsealed stops the start, instead of a warning.";
     JNI_ARRAYS = "jni.arrays", Kind::Choice(&["auto", "critical", "direct"]), Default::Value("auto"), "direct", "0.1",
-        "On the JVM: how bytes cross to the library. `auto` takes critical sections from JDK 22 on, where they pin regions, and direct buffers below, where they would hold up the garbage collector.";
+        "On the JVM: how bytes cross to the library. `auto` takes critical sections from JDK 22 on, where they pin regions, and `direct` below, where they would hold up the garbage collector: each frame is copied to native memory and back.";
 }
 
 const ALGORITHMS: &[&str] = &[Aes256Gcm.name(), Aes256CbcHmac.name()];

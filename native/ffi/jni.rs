@@ -1,7 +1,7 @@
 //! The JVM's entry points: the native methods of `io.sealpoint.Native`.
 //!
 //! Set-up and ends go through the `jni` crate. The two calls per batch of chunks (`sealerSeal`, `openerOpenFrames` and
-//! their direct-buffer forms) use the JNI function table itself: they hold two arrays at once and must make no other
+//! their copying forms) use the JNI function table itself: they hold two arrays at once and must make no other
 //! JNI call meanwhile.
 
 use std::ffi::c_void;
@@ -10,11 +10,12 @@ use std::slice;
 use std::sync::Arc;
 
 use jni::objects::{JByteArray, JClass, JObjectArray, JString};
-use jni::sys::{jboolean, jbyteArray, jint, jlong, jobject};
+use jni::sys::{jboolean, jbyteArray, jint, jlong};
 use jni::{Env, EnvUnowned, Outcome, jni_sig, jni_str};
 
 use super::handle::{Handle, internal};
 use super::log_queue;
+use super::scratch::Scratch;
 use crate::config::Settings;
 use crate::engine::{EncryptionEngine, Opening, Sealing};
 use crate::envelope::{AtEof, Head, Opened, Parsed};
@@ -118,7 +119,8 @@ extern "system" fn Java_io_sealpoint_Native_sealerOpen<'l>(
     fence(&mut env, |env| {
         let path = path.try_to_string(env)?;
         let subject = optional(env, &subject)?;
-        Ok(to_long(Handle::into_raw(engine_of(engine)?.sealer(&path, subject.as_deref())?)))
+        let sealing = engine_of(engine)?.sealer(&path, subject.as_deref())?;
+        Ok(to_long(Handle::into_raw(JavaSealing { sealing, scratch: Scratch::default() })))
     })
 }
 
@@ -131,8 +133,8 @@ extern "system" fn Java_io_sealpoint_Native_sealerHead<'l>(
 ) -> jint {
     fence(&mut env, |env| {
         let room = out.len(env)?;
-        Ok(sealing_of(sealer)?.with(|sealing| {
-            let head = sealing.head();
+        Ok(sealing_of(sealer)?.with(|java| {
+            let head = java.sealing.head();
             if head.len() <= room {
                 let signed: Vec<i8> = head.iter().map(|byte| byte.cast_signed()).collect();
                 out.set_region(env, 0, &signed).map_err(jni_error)?;
@@ -144,7 +146,7 @@ extern "system" fn Java_io_sealpoint_Native_sealerHead<'l>(
 
 #[unsafe(no_mangle)]
 extern "system" fn Java_io_sealpoint_Native_sealerLayout(mut env: EnvUnowned, _: JClass, sealer: jlong) -> jlong {
-    fence(&mut env, |_| Ok(sealing_of(sealer)?.with(|sealing| Ok(pack_layout(&sealing.layout())))?))
+    fence(&mut env, |_| Ok(sealing_of(sealer)?.with(|java| Ok(pack_layout(&java.sealing.layout())))?))
 }
 
 #[unsafe(no_mangle)]
@@ -156,7 +158,7 @@ extern "system" fn Java_io_sealpoint_Native_sealerSealedLength(
 ) -> jint {
     fence(&mut env, |_| {
         let plaintext = from_int(plaintext)?;
-        Ok(sealing_of(sealer)?.with(|sealing| to_int(sealing.layout().sealed_len(plaintext)))?)
+        Ok(sealing_of(sealer)?.with(|java| to_int(java.sealing.layout().sealed_len(plaintext)))?)
     })
 }
 
@@ -170,29 +172,44 @@ extern "system" fn Java_io_sealpoint_Native_sealerSeal(
     input_length: jint,
     output: jbyteArray,
     output_offset: jint,
+    output_length: jint,
 ) -> jint {
     let raw = env.as_raw();
     fast_fence(&mut env, || {
-        let input = Region::of(raw, input, input_offset, Some(input_length))?;
-        let output = Region::of(raw, output, output_offset, None)?;
-        sealing_of(sealer)?.with(|sealing| with_arrays(raw, input, output, |from, to| to_int(sealing.seal(from, to)?)))
+        // SAFETY: Sealer.java and Opener.java check both regions before they call.
+        let (input, output) = unsafe {
+            (
+                Region::checked_by_java(input, input_offset, input_length)?,
+                Region::checked_by_java(output, output_offset, output_length)?,
+            )
+        };
+        sealing_of(sealer)?
+            .with(|java| with_arrays(raw, input, output, |from, to| to_int(java.sealing.seal(from, to)?)))
     })
 }
 
 #[unsafe(no_mangle)]
-extern "system" fn Java_io_sealpoint_Native_sealerSealDirect(
+extern "system" fn Java_io_sealpoint_Native_sealerSealCopied(
     mut env: EnvUnowned,
     _: JClass,
     sealer: jlong,
-    buffer: jobject,
-    plaintext: jint,
+    input: jbyteArray,
+    input_offset: jint,
+    input_length: jint,
+    output: jbyteArray,
+    output_offset: jint,
+    output_length: jint,
 ) -> jint {
     let raw = env.as_raw();
     fast_fence(&mut env, || {
-        // SAFETY: the Java side gives a direct buffer that only this call touches until it returns.
-        let buffer = unsafe { direct(raw, buffer)? };
-        let plaintext = from_int(plaintext)?;
-        sealing_of(sealer)?.with(|sealing| to_int(sealing.seal_in_place(buffer, plaintext)?))
+        // SAFETY: Sealer.java and Opener.java check both regions before they call.
+        let (input, output) = unsafe {
+            (
+                Region::checked_by_java(input, input_offset, input_length)?,
+                Region::checked_by_java(output, output_offset, output_length)?,
+            )
+        };
+        sealing_of(sealer)?.with(|java| to_int(java.seal_copied(raw, input, output)?))
     })
 }
 
@@ -208,7 +225,7 @@ extern "system" fn Java_io_sealpoint_Native_sealerFinish(
     fast_fence(&mut env, || {
         let output = Region::of(raw, output, output_offset, None)?;
         let mut end = [0; MAX_END];
-        let length = sealing_of(sealer)?.with(|sealing| sealing.finish(&mut end))?;
+        let length = sealing_of(sealer)?.with(|java| java.sealing.finish(&mut end))?;
         write_region(raw, output, &end[..length])?;
         to_int(length)
     })
@@ -218,7 +235,7 @@ extern "system" fn Java_io_sealpoint_Native_sealerFinish(
 extern "system" fn Java_io_sealpoint_Native_sealerClose(mut env: EnvUnowned, _: JClass, sealer: jlong) {
     fast_fence(&mut env, || {
         // SAFETY: the Java side closes a handle once and after its last use.
-        unsafe { Handle::free(sealer as *mut Handle<Sealing>) };
+        unsafe { Handle::free(sealer as *mut Handle<JavaSealing>) };
         Ok(())
     });
 }
@@ -244,7 +261,7 @@ extern "system" fn Java_io_sealpoint_Native_openerOpen<'l>(
                 let path = path.try_to_string(env)?;
                 let subject = optional(env, &subject)?;
                 let opening = engine_of(engine)?.opener(&head, &path, subject.as_deref())?;
-                Ok(to_long(Handle::into_raw(JavaOpening { opening, head_length: head.len(), start: 0, next: 0 })))
+                Ok(to_long(Handle::into_raw(JavaOpening::new(opening, head.len()))))
             }
         }
     })
@@ -274,8 +291,13 @@ extern "system" fn Java_io_sealpoint_Native_openerOpenFrames(
 ) -> jlong {
     let raw = env.as_raw();
     fast_fence(&mut env, || {
-        let input = Region::of(raw, input, input_offset, Some(input_length))?;
-        let output = Region::of(raw, output, output_offset, Some(output_length))?;
+        // SAFETY: Sealer.java and Opener.java check both regions before they call.
+        let (input, output) = unsafe {
+            (
+                Region::checked_by_java(input, input_offset, input_length)?,
+                Region::checked_by_java(output, output_offset, output_length)?,
+            )
+        };
         opening_of(opener)?.with(|java| {
             let before = java.opening.wants();
             let opened = with_arrays(raw, input, output, |from, to| java.opening.open(from, to))?;
@@ -285,25 +307,27 @@ extern "system" fn Java_io_sealpoint_Native_openerOpenFrames(
 }
 
 #[unsafe(no_mangle)]
-extern "system" fn Java_io_sealpoint_Native_openerOpenDirect(
+extern "system" fn Java_io_sealpoint_Native_openerOpenFramesCopied(
     mut env: EnvUnowned,
     _: JClass,
     opener: jlong,
-    buffer: jobject,
-    offset: jint,
-    length: jint,
+    input: jbyteArray,
+    input_offset: jint,
+    input_length: jint,
+    output: jbyteArray,
+    output_offset: jint,
+    output_length: jint,
 ) -> jlong {
     let raw = env.as_raw();
     fast_fence(&mut env, || {
-        // SAFETY: the Java side gives a direct buffer that only this call touches until it returns.
-        let buffer = unsafe { direct(raw, buffer)? };
-        let (offset, length) = (from_int(offset)?, from_int(length)?);
-        let sealed = buffer.get_mut(offset..).and_then(|tail| tail.get_mut(..length)).ok_or_else(out_of_range)?;
-        opening_of(opener)?.with(|java| {
-            let before = java.opening.wants();
-            let opened = java.opening.open_in_place(sealed)?;
-            Ok(java.pack(before, opened))
-        })
+        // SAFETY: Sealer.java and Opener.java check both regions before they call.
+        let (input, output) = unsafe {
+            (
+                Region::checked_by_java(input, input_offset, input_length)?,
+                Region::checked_by_java(output, output_offset, output_length)?,
+            )
+        };
+        opening_of(opener)?.with(|java| java.open_copied(raw, input, output))
     })
 }
 
@@ -344,7 +368,9 @@ extern "system" fn Java_io_sealpoint_Native_openerEof(
 ) -> jboolean {
     let raw = env.as_raw();
     fast_fence(&mut env, || {
-        let rest = read_region(raw, Region::of(raw, rest, offset, Some(length))?)?;
+        let region = Region::of(raw, rest, offset, Some(length))?;
+        let mut rest = vec![0; region.length];
+        read_region(raw, region, &mut rest)?;
         opening_of(opener)?.with(|java| Ok(matches!(java.opening.eof(&rest)?, AtEof::Done)))
     })
 }
@@ -361,7 +387,9 @@ extern "system" fn Java_io_sealpoint_Native_openerVerifyEnd(
 ) -> jlong {
     let raw = env.as_raw();
     fast_fence(&mut env, || {
-        let tail = read_region(raw, Region::of(raw, tail, offset, Some(length))?)?;
+        let region = Region::of(raw, tail, offset, Some(length))?;
+        let mut tail = vec![0; region.length];
+        read_region(raw, region, &mut tail)?;
         let file_length = u64::try_from(file_length).map_err(|_| out_of_range())?;
         opening_of(opener)?.with(|java| Ok(java.opening.verify_end(&tail, file_length)?.cast_signed()))
     })
@@ -379,9 +407,34 @@ extern "system" fn Java_io_sealpoint_Native_openerClose(mut env: EnvUnowned, _: 
 /// Room for the end of a file under any suite.
 const MAX_END: usize = 64;
 
+/// A sealing, and the memory that frames pass through where arrays are copied.
+struct JavaSealing {
+    sealing: Sealing,
+    scratch: Scratch,
+}
+
+impl JavaSealing {
+    /// Seals a region of one array into another, a frame at a time through native memory: copied in, sealed where it
+    /// lies, copied out. Neither array is ever held, so the garbage collector is never held off.
+    fn seal_copied(&mut self, env: *mut jni::sys::JNIEnv, mut input: Region, mut output: Region) -> Result<usize> {
+        let layout = self.sealing.layout();
+        let mut written = 0;
+        while input.length > 0 {
+            let plaintext = input.length.min(layout.chunk_size);
+            let frame = self.scratch.take(layout.frame_len(plaintext), layout.front);
+            read_region(env, input.split_off(plaintext)?, &mut frame[layout.front..layout.front + plaintext])?;
+            let sealed = self.sealing.seal_in_place(frame, plaintext)?;
+            write_region(env, output.split_off(sealed)?, &frame[..sealed])?;
+            written += sealed;
+        }
+        Ok(written)
+    }
+}
+
 /// An opening, and what Java asks about it after a call.
 struct JavaOpening {
     opening: Opening,
+    scratch: Scratch,
     head_length: usize,
     /// Where the plaintext of the last call began.
     start: u64,
@@ -390,6 +443,62 @@ struct JavaOpening {
 }
 
 impl JavaOpening {
+    fn new(opening: Opening, head_length: usize) -> JavaOpening {
+        JavaOpening { opening, scratch: Scratch::default(), head_length, start: 0, next: 0 }
+    }
+
+    /// As opening a region of one array into another, but a frame at a time through native memory, without ever
+    /// holding an array.
+    fn open_copied(&mut self, env: *mut jni::sys::JNIEnv, mut input: Region, mut output: Region) -> Result<jlong> {
+        let layout = self.opening.layout();
+        let before = self.opening.wants();
+        let mut total = Opened { consumed: 0, produced: 0, start: 0, ended: false };
+        loop {
+            let window = input.length.min(layout.frame_len(layout.chunk_size));
+            let opened = match self.open_window(env, input.first(window)?, output) {
+                // What was verified before is good; the next call comes upon the failure again.
+                Err(_) if total.produced > 0 => break,
+                opened => opened?,
+            };
+            if total.produced == 0 {
+                total.start = opened.start;
+            }
+            total.consumed += opened.consumed;
+            total.produced += opened.produced;
+            total.ended = opened.ended;
+            input.split_off(opened.consumed)?;
+            output.split_off(opened.produced)?;
+            if opened.produced == 0 || output.length < layout.chunk_size {
+                break;
+            }
+        }
+        Ok(self.pack(before, total))
+    }
+
+    /// Opens the frames in a region no longer than a full frame.
+    fn open_window(&mut self, env: *mut jni::sys::JNIEnv, input: Region, mut output: Region) -> Result<Opened> {
+        let layout = self.opening.layout();
+        let sealed = self.scratch.take(input.length, layout.front);
+        read_region(env, input, sealed)?;
+        if output.length < layout.chunk_size {
+            let mut plain = vec![0; output.length];
+            let opened = self.opening.open(sealed, &mut plain)?;
+            write_region(env, output, &plain[..opened.produced])?;
+            return Ok(opened);
+        }
+        // All the plaintext of such a window fits in a chunk, so that nothing opened in place lacks room.
+        let opened = self.opening.open_in_place(sealed)?;
+        let (mut frames, mut left) = (&sealed[..opened.consumed], opened.produced);
+        while left > 0 {
+            let prefix = frames.first_chunk().ok_or_else(out_of_range)?;
+            let plaintext = u32::from_be_bytes(*prefix) as usize;
+            let (frame, rest) = frames.split_at_checked(layout.frame_len(plaintext)).ok_or_else(out_of_range)?;
+            write_region(env, output.split_off(plaintext)?, &frame[layout.front..layout.front + plaintext])?;
+            (frames, left) = (rest, left.saturating_sub(plaintext));
+        }
+        Ok(opened)
+    }
+
     /// `consumed << 32 | produced`, negative when the caller must look at `wants`, `start` and `length` again: the
     /// reader did not simply go on, or the end was reached.
     fn pack(&mut self, before: u64, opened: Opened) -> jlong {
@@ -416,7 +525,7 @@ fn engine_of(raw: jlong) -> Result<Arc<EncryptionEngine>> {
     unsafe { Handle::<Arc<EncryptionEngine>>::borrow(raw as *const _) }?.with(|engine| Ok(Arc::clone(engine)))
 }
 
-fn sealing_of<'a>(raw: jlong) -> Result<&'a Handle<Sealing>> {
+fn sealing_of<'a>(raw: jlong) -> Result<&'a Handle<JavaSealing>> {
     // SAFETY: the Java side holds the handle open for the whole call.
     unsafe { Handle::borrow(raw as *const _) }
 }
@@ -524,6 +633,31 @@ struct Region {
 }
 
 impl Region {
+    /// A region that the Java side checked against the array's length right before the call: asking the JVM for the
+    /// length again takes 1 % of sealing a chunk.
+    ///
+    /// # Safety
+    /// `offset` and `length` are not negative, and lie inside the array.
+    unsafe fn checked_by_java(array: jbyteArray, offset: jint, length: jint) -> Result<Region> {
+        if array.is_null() {
+            return Err(Kind::InvalidArgument.error("a byte array is null"));
+        }
+        Ok(Region { array, offset: from_int(offset)?, length: from_int(length)? })
+    }
+
+    /// Its first `length` bytes.
+    fn first(&self, length: usize) -> Result<Region> {
+        if length > self.length { Err(out_of_range()) } else { Ok(Region { length, ..*self }) }
+    }
+
+    /// Takes its first `length` bytes off.
+    fn split_off(&mut self, length: usize) -> Result<Region> {
+        let first = self.first(length)?;
+        self.offset += length;
+        self.length -= length;
+        Ok(first)
+    }
+
     /// `length` bytes from `offset`, or all of them.
     fn of(env: *mut jni::sys::JNIEnv, array: jbyteArray, offset: jint, length: Option<jint>) -> Result<Region> {
         if array.is_null() {
@@ -589,27 +723,15 @@ fn with_arrays<R>(
     work(from_bytes, to_bytes)
 }
 
-/// All of a direct buffer.
-///
-/// # Safety
-/// Nobody else touches the buffer's memory for `'a`.
-unsafe fn direct<'a>(env: *mut jni::sys::JNIEnv, buffer: jobject) -> Result<&'a mut [u8]> {
-    // SAFETY: `env` is the current thread's; `buffer` is null or a live local reference, both of which JNI allows here.
-    let (address, capacity) = unsafe {
-        (((**env).v1_4.GetDirectBufferAddress)(env, buffer), ((**env).v1_4.GetDirectBufferCapacity)(env, buffer))
-    };
-    let capacity = usize::try_from(capacity).ok().filter(|_| !address.is_null());
-    let capacity = capacity.ok_or_else(|| Kind::InvalidArgument.error("the buffer is not a direct one"))?;
-    // SAFETY: the JVM gives address and capacity of one allocation; the caller keeps others away.
-    Ok(unsafe { slice::from_raw_parts_mut(address.cast(), capacity) })
-}
-
-fn read_region(env: *mut jni::sys::JNIEnv, region: Region) -> Result<Vec<u8>> {
-    let mut bytes = vec![0u8; region.length];
+/// Copies a region out of its array.
+fn read_region(env: *mut jni::sys::JNIEnv, region: Region, to: &mut [u8]) -> Result<()> {
+    if region.length != to.len() {
+        return Err(out_of_range());
+    }
     let (offset, length) = (to_int(region.offset)?, to_int(region.length)?);
-    // SAFETY: the region was checked against the array's length and `bytes` has `length` bytes.
-    unsafe { ((**env).v1_1.GetByteArrayRegion)(env, region.array, offset, length, bytes.as_mut_ptr().cast()) };
-    Ok(bytes)
+    // SAFETY: `to` has `length` bytes, and the JVM checks the region against the array.
+    unsafe { ((**env).v1_1.GetByteArrayRegion)(env, region.array, offset, length, to.as_mut_ptr().cast()) };
+    Ok(())
 }
 
 fn write_region(env: *mut jni::sys::JNIEnv, region: Region, bytes: &[u8]) -> Result<()> {

@@ -9,3 +9,4 @@ pub mod c;
 mod handle;
 pub mod jni;
 mod log_queue;
+mod scratch;

@@ -1,7 +1,5 @@
 package io.sealpoint;
 
-import java.nio.ByteBuffer;
-
 /**
  * The native functions, one to one. Nothing here is checked: {@link SealpointEngine}, {@link Sealer} and {@link Opener} guard every handle, and
  * {@link NativeLoader} must have loaded the library. Each function but the first two throws {@link SealpointException}.
@@ -34,10 +32,12 @@ final class Native {
 
     static native int sealerSealedLength(long sealer, int plaintext) throws SealpointException;
 
-    static native int sealerSeal(long sealer, byte[] in, int inOff, int inLen, byte[] out, int outOff) throws SealpointException;
+    /** Inside critical sections. The caller has checked both ranges: the native side trusts them. */
+    static native int sealerSeal(long sealer, byte[] in, int inOff, int inLen, byte[] out, int outOff, int outLen) throws SealpointException;
 
-    /** In place: the plaintext of chunk i lies at i * full frame + front; the sealed bytes begin at 0. */
-    static native int sealerSealDirect(long sealer, ByteBuffer buffer, int plaintextLength) throws SealpointException;
+    /** The same, a frame at a time through native memory, without critical sections. */
+    static native int sealerSealCopied(long sealer, byte[] in, int inOff, int inLen, byte[] out, int outOff, int outLen)
+            throws SealpointException;
 
     static native int sealerFinish(long sealer, byte[] out, int outOff) throws SealpointException;
 
@@ -50,12 +50,16 @@ final class Native {
 
     static native long openerLayout(long opener) throws SealpointException;
 
-    /** Consumed << 32 | produced; bit 63 set where wants and start must be asked for again. */
+    /**
+     * Inside critical sections. The caller has checked both ranges: the native side trusts them. Returns consumed << 32 | produced; bit 63 set
+     * where wants and start must be asked for again.
+     */
     static native long openerOpenFrames(long opener, byte[] in, int inOff, int inLen, byte[] out, int outOff, int outLen)
             throws SealpointException;
 
-    /** In place: the plaintext of a frame stays at its frame's start + front. The result is that of openerOpenFrames. */
-    static native long openerOpenDirect(long opener, ByteBuffer buffer, int off, int len) throws SealpointException;
+    /** The same, a frame at a time through native memory, without critical sections. */
+    static native long openerOpenFramesCopied(long opener, byte[] in, int inOff, int inLen, byte[] out, int outOff, int outLen)
+            throws SealpointException;
 
     static native long openerWants(long opener) throws SealpointException;
 

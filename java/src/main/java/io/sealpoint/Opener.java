@@ -1,6 +1,6 @@
 package io.sealpoint;
 
-import java.nio.ByteBuffer;
+import java.util.Objects;
 
 /** Opens one file, frame by frame, verifying each before a byte of it is released. */
 public final class Opener extends NativeResource {
@@ -36,32 +36,18 @@ public final class Opener extends NativeResource {
         return headLength;
     }
 
-    /** Opens frames inside critical sections; the result is that of {@link Native#openerOpenFrames}. */
-    long open(byte[] in, int inOff, int inLen, byte[] out, int outOff, int outLen) throws SealpointException {
+    /** Opens the next frames that fit in {@code outLen} bytes; the result is that of {@link Native#openerOpenFrames}. */
+    long open(ArrayMode mode, byte[] in, int inOff, int inLen, byte[] out, int outOff, int outLen) throws SealpointException {
+        Objects.checkFromIndexSize(inOff, inLen, in.length);
+        Objects.checkFromIndexSize(outOff, outLen, out.length);
         long opener = acquire();
         try {
-            return Native.openerOpenFrames(opener, in, inOff, inLen, out, outOff, outLen);
+            return mode == ArrayMode.CRITICAL
+                    ? Native.openerOpenFrames(opener, in, inOff, inLen, out, outOff, outLen)
+                    : Native.openerOpenFramesCopied(opener, in, inOff, inLen, out, outOff, outLen);
         } finally {
             release();
         }
-    }
-
-    /**
-     * The same through a direct buffer, without critical sections: copy in, open in place, copy out. {@code inLen} must be bounded so that
-     * the plaintext fits in {@code out}.
-     */
-    long openThrough(ByteBuffer buffer, byte[] in, int inOff, int inLen, byte[] out, int outOff) throws SealpointException {
-        buffer.position(0);
-        buffer.put(in, inOff, inLen);
-        long result;
-        long opener = acquire();
-        try {
-            result = Native.openerOpenDirect(opener, buffer, 0, inLen);
-        } finally {
-            release();
-        }
-        copyOut(buffer, in, inOff, produced(result), out, outOff);
-        return result;
     }
 
     /** The file offset of the next sealed byte to supply. */
@@ -134,21 +120,6 @@ public final class Opener extends NativeResource {
 
     static int produced(long result) {
         return (int) result;
-    }
-
-    /**
-     * Copies the plaintext out of frames opened in place: the first of them lies at the start of the buffer. The prefixes are read from the
-     * sealed bytes, which opening left alone.
-     */
-    private void copyOut(ByteBuffer buffer, byte[] sealed, int off, int produced, byte[] out, int outOff) {
-        int frame = 0;
-        for (int done = 0; done < produced; ) {
-            int plain = prefix(sealed, off + frame);
-            buffer.position(frame + layout.front);
-            buffer.get(out, outOff + done, plain);
-            done += plain;
-            frame += layout.frameLength(plain);
-        }
     }
 
     /** The prefix of the frame that begins here: its plaintext length, negative at the end of a file. */

@@ -1,6 +1,5 @@
 package io.sealpoint;
 
-import java.nio.ByteBuffer;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 
 /**
@@ -13,13 +12,7 @@ final class Scratch {
     private static final int SMALLEST = 8 * 1024;
     private static final int[] SIZES = {SMALLEST, 24 * 1024, 80 * 1024, 320 * 1024, 1280 * 1024};
     private static final int[] SLOTS = {32, 32, 32, 8, 4};
-    private static final Pool<byte[]>[] ARRAYS = pools();
-    private static final Pool<ByteBuffer>[] BUFFERS = pools();
-    private static final int PAGE = 4096;
-    /** The JVM collects garbage and sleeps before it gives up on direct memory: not something to repeat for every chunk. */
-    private static final long RETRY_NANOS = 10_000_000_000L;
-
-    private static volatile long exhaustedAt = System.nanoTime() - RETRY_NANOS;
+    private static final Pool[] ARRAYS = pools();
 
     private Scratch() {}
 
@@ -39,44 +32,6 @@ final class Scratch {
         }
     }
 
-    /** A direct buffer, to be held for one native call only; null if the JVM has no direct memory left. */
-    static ByteBuffer buffer(int size) {
-        int index = index(size);
-        ByteBuffer buffer = index == SIZES.length ? null : BUFFERS[index].take();
-        if (buffer == null) {
-            if (System.nanoTime() - exhaustedAt < RETRY_NANOS) {
-                return null;
-            }
-            try {
-                buffer = halfwayIntoAPage(index == SIZES.length ? size : SIZES[index]);
-            } catch (OutOfMemoryError noDirectMemory) {
-                exhaustedAt = System.nanoTime();
-                return null;
-            }
-        }
-        buffer.clear();
-        return buffer;
-    }
-
-    static void give(ByteBuffer buffer) {
-        int index = index(buffer.capacity());
-        if (index < SIZES.length && buffer.capacity() == SIZES[index]) {
-            BUFFERS[index].give(buffer);
-        }
-    }
-
-    /**
-     * Large arrays tend to begin near the start of a page; a source and a target at the same offset in their pages make the processor mistake
-     * loads for dependent on stores, which can halve the speed of a copy.
-     */
-    private static ByteBuffer halfwayIntoAPage(int size) {
-        ByteBuffer whole = ByteBuffer.allocateDirect(size + 2 * PAGE);
-        int start = (PAGE + PAGE / 2 - whole.alignmentOffset(0, PAGE)) % PAGE;
-        whole.position(start);
-        whole.limit(start + size);
-        return whole.slice();
-    }
-
     private static int index(int size) {
         int index = 0;
         while (index < SIZES.length && SIZES[index] < size) {
@@ -85,28 +40,27 @@ final class Scratch {
         return index;
     }
 
-    @SuppressWarnings({"unchecked", "rawtypes"}) // an array of a generic class
-    private static <T> Pool<T>[] pools() {
-        Pool<T>[] pools = new Pool[SIZES.length];
+    private static Pool[] pools() {
+        Pool[] pools = new Pool[SIZES.length];
         for (int i = 0; i < pools.length; i++) {
-            pools[i] = new Pool<>(SLOTS[i]);
+            pools[i] = new Pool(SLOTS[i]);
         }
         return pools;
     }
 
     /** A bag with a fixed number of places. Threads start looking at different places, so that they seldom meet. */
-    private static final class Pool<T> {
-        private final AtomicReferenceArray<T> places;
+    private static final class Pool {
+        private final AtomicReferenceArray<byte[]> places;
 
         Pool(int size) {
             places = new AtomicReferenceArray<>(size);
         }
 
-        T take() {
+        byte[] take() {
             int first = first();
             for (int i = 0; i < places.length(); i++) {
                 int place = (first + i) % places.length();
-                T item = places.get(place);
+                byte[] item = places.get(place);
                 if (item != null && places.compareAndSet(place, item, null)) {
                     return item;
                 }
@@ -114,7 +68,7 @@ final class Scratch {
             return null;
         }
 
-        void give(T item) {
+        void give(byte[] item) {
             int first = first();
             for (int i = 0; i < places.length(); i++) {
                 int place = (first + i) % places.length();

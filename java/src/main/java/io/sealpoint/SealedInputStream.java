@@ -3,7 +3,6 @@ package io.sealpoint;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.ByteBuffer;
 import java.util.Objects;
 
 /**
@@ -250,7 +249,7 @@ public final class SealedInputStream extends InputStream {
         boolean stuck = false;
         while (true) {
             if (sealedEnd > sealedStart && !stuck) {
-                long result = openFrames(out, off, len);
+                long result = opener.open(mode, sealed, sealedStart, sealedEnd - sealedStart, out, off, len);
                 int consumed = Opener.consumed(result);
                 int produced = Opener.produced(result);
                 if (Opener.moved(result)) {
@@ -283,42 +282,6 @@ public final class SealedInputStream extends InputStream {
                 stuck = false;
             }
         }
-    }
-
-    private long openFrames(byte[] out, int off, int len) throws IOException {
-        if (mode == ArrayMode.DIRECT) {
-            int from = boundedBy(len);
-            ByteBuffer through = Scratch.buffer(from);
-            if (through != null) {
-                long result = opener.openThrough(through, sealed, sealedStart, from, out, off);
-                Scratch.give(through);
-                return result;
-            }
-        }
-        return opener.open(sealed, sealedStart, sealedEnd - sealedStart, out, off, len);
-    }
-
-    /** How many of the sealed bytes to open in place, so that their plaintext fits in {@code room} bytes. */
-    private int boundedBy(int room) {
-        int held = sealedEnd - sealedStart;
-        if (!inStep) {
-            // A frame is longer than its plaintext, and `room` is at least a chunk here.
-            return Math.min(held, room / layout.chunk * layout.fullFrame);
-        }
-        int bound = 0;
-        int left = room;
-        while (bound + Integer.BYTES <= held) {
-            int next = Opener.prefix(sealed, sealedStart + bound);
-            if (next < 0) {
-                return held;
-            }
-            if (next > left) {
-                break;
-            }
-            left -= next;
-            bound += layout.frameLength(next);
-        }
-        return bound == 0 ? held : Math.min(bound, held);
     }
 
     /** Drops what lies before the target of a seek; returns how much remains. */

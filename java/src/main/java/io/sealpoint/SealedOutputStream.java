@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
-import java.nio.ByteBuffer;
 import java.util.Objects;
 import java.util.concurrent.locks.LockSupport;
 
@@ -261,22 +260,10 @@ public final class SealedOutputStream extends OutputStream {
     private void seal(byte[] in, int off, int len) throws IOException {
         reserve(layout.sealedLength(len));
         try {
-            sealedLength += sealTo(in, off, len);
+            sealedLength += sealer.seal(mode, in, off, len, sealed, sealedLength);
         } catch (SealpointException error) {
             throw named(error);
         }
-    }
-
-    private int sealTo(byte[] in, int off, int len) throws SealpointException {
-        if (mode == ArrayMode.DIRECT) {
-            ByteBuffer through = Scratch.buffer(layout.sealedLength(len));
-            if (through != null) {
-                int added = sealer.sealThrough(through, in, off, len, sealed, sealedLength);
-                Scratch.give(through);
-                return added;
-            }
-        }
-        return sealer.seal(in, off, len, sealed, sealedLength);
     }
 
     private void reserve(int more) {

@@ -1,6 +1,6 @@
 package io.sealpoint;
 
-import java.nio.ByteBuffer;
+import java.util.Objects;
 
 /** Seals one file, frame by frame. Its frame counter is native, spent before a frame is sealed, and never goes back. */
 public final class Sealer extends NativeResource {
@@ -30,37 +30,21 @@ public final class Sealer extends NativeResource {
     }
 
     /**
-     * Seals whole chunks, the last of which may be short, inside critical sections.
+     * Seals whole chunks, the last of which may be short.
      *
      * @return how many sealed bytes now lie in {@code out} from {@code outOff}
      */
-    int seal(byte[] in, int inOff, int inLen, byte[] out, int outOff) throws SealpointException {
+    int seal(ArrayMode mode, byte[] in, int inOff, int inLen, byte[] out, int outOff) throws SealpointException {
+        Objects.checkFromIndexSize(inOff, inLen, in.length);
+        int outLen = out.length - Objects.checkIndex(outOff, out.length);
         long sealer = acquire();
         try {
-            return Native.sealerSeal(sealer, in, inOff, inLen, out, outOff);
+            return mode == ArrayMode.CRITICAL
+                    ? Native.sealerSeal(sealer, in, inOff, inLen, out, outOff, outLen)
+                    : Native.sealerSealCopied(sealer, in, inOff, inLen, out, outOff, outLen);
         } finally {
             release();
         }
-    }
-
-    /** The same through a direct buffer, without critical sections: copy in, seal in place, copy out. */
-    int sealThrough(ByteBuffer buffer, byte[] in, int inOff, int inLen, byte[] out, int outOff) throws SealpointException {
-        int frame = 0;
-        for (int done = 0; done < inLen; done += layout.chunk) {
-            buffer.position(frame + layout.front);
-            buffer.put(in, inOff + done, Math.min(layout.chunk, inLen - done));
-            frame += layout.fullFrame;
-        }
-        int sealed;
-        long sealer = acquire();
-        try {
-            sealed = Native.sealerSealDirect(sealer, buffer, inLen);
-        } finally {
-            release();
-        }
-        buffer.position(0);
-        buffer.get(out, outOff, sealed);
-        return sealed;
     }
 
     /** Writes the end of the file to {@code out}; nothing can be sealed afterwards. */
