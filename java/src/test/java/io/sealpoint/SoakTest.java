@@ -15,7 +15,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.ThreadLocalRandom;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -36,11 +35,6 @@ class SoakTest {
     @ValueSource(strings = {"-XX:+UseG1GC", "-XX:+UseParallelGC"})
     void nothing_dies_in_a_nearly_full_heap(String collector) throws Exception {
         soak("auto", 6, "-Xmx" + HEAP_MB + "m", collector);
-    }
-
-    @Test
-    void streams_go_on_without_direct_memory() throws Exception {
-        soak("direct", 2, "-Xmx" + 4 * HEAP_MB + "m", "-XX:MaxDirectMemorySize=64k");
     }
 
     private static void soak(String mode, int seconds, String... jvm) throws Exception {
