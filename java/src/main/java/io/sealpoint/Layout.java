@@ -38,6 +38,11 @@ final class Layout {
         return plaintext / chunk * fullFrame + (rest == 0 ? 0 : frameLength(rest));
     }
 
+    /** Bytes of plaintext in this many bytes of frames, if each is full but the last. */
+    long plaintextWithin(long sealed) {
+        return sealed / fullFrame * chunk + Math.max(0, sealed % fullFrame - frameLength(0));
+    }
+
     /** Bytes of the end of the file: its prefix, two lengths and the tag. */
     int endLength() {
         return END_FIELDS + (padded ? CBC_TAG : GCM_TAG);

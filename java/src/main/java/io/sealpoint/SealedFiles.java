@@ -39,6 +39,23 @@ public final class SealedFiles {
         }
     }
 
+    /**
+     * About how much plaintext a file holds that has no end yet, told from its size: what its whole frames hold, and at most a few bytes
+     * more a {@code sync()}. Only its head is verified, so nobody may take this for where the plaintext ends; it is good for statistics.
+     */
+    public static long plaintextLengthSoFar(SealpointEngine engine, ByteSource source, long fileLength, String path, String subject)
+            throws IOException {
+        try (ByteSource file = source) {
+            byte[] bytes = new byte[FIRST_READ];
+            int length = readFully(file, bytes, 0, (int) Math.min(bytes.length, fileLength));
+            try (Opener opener = HeadReader.open(engine, file, bytes, length, path, subject).opener) {
+                return opener.layout().plaintextWithin(fileLength - opener.headLength());
+            }
+        } catch (SealpointException error) {
+            throw HeadReader.named(error, path);
+        }
+    }
+
     private static int readFully(ByteSource source, byte[] bytes, int off, int len) throws IOException {
         int done = 0;
         while (done < len) {

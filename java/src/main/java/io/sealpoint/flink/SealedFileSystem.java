@@ -4,6 +4,7 @@ import io.sealpoint.SealedFiles;
 import io.sealpoint.SealedInputStream;
 import io.sealpoint.SealedOutputStream;
 import io.sealpoint.Sealer;
+import io.sealpoint.TruncatedException;
 
 import org.apache.flink.core.fs.BlockLocation;
 import org.apache.flink.core.fs.FSDataInputStream;
@@ -196,11 +197,24 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
         return inner;
     }
 
-    /** The length of the plaintext of a file inside. */
+    /**
+     * The length of the plaintext of a file inside, from its verified end. A file that Flink merges others into may have none: what
+     * is read of it are the segments that a checkpoint's metadata names, perhaps while it is written, perhaps after its writer was killed. Flink
+     * asks how large such a file is to reckon with disk space, and gets an estimate.
+     */
     long plaintextLength(FileStatus status) throws IOException {
         Path file = status.getPath();
-        return SealedFiles.plaintextLength(
-                sealpoint.engine(), new FlinkSource(inner.open(file)), status.getLen(), file.toString(), SealedPaths.subject(file));
+        String subject = SealedPaths.subject(file);
+        try {
+            return SealedFiles.plaintextLength(
+                    sealpoint.engine(), new FlinkSource(inner.open(file)), status.getLen(), file.toString(), subject);
+        } catch (TruncatedException noEnd) {
+            if (!SealedPaths.isMergedInto(file)) {
+                throw noEnd;
+            }
+            return SealedFiles.plaintextLengthSoFar(
+                    sealpoint.engine(), new FlinkSource(inner.open(file)), status.getLen(), file.toString(), subject);
+        }
     }
 
     private FSDataInputStream opened(Path file, FSDataInputStream source) throws IOException {

@@ -20,6 +20,7 @@ final class SealedPaths {
     static final String SIDECAR = ".sealpoint-keys";
 
     private static final Pattern UUID = Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
+    private static final Pattern MERGING_DIRECTORY = Pattern.compile("job_[0-9a-f]{32}_(tm|op)_.+");
     private static final String METADATA = "_metadata";
 
     private SealedPaths() {}
@@ -72,6 +73,12 @@ final class SealedPaths {
     static String subject(Path path) {
         String name = path.getName();
         return name.equals(METADATA) || UUID.matcher(name).matches() ? name : null;
+    }
+
+    /** Whether Flink merges small files into this one: it does so in a directory of each TaskManager and subtask, named after the job. */
+    static boolean isMergedInto(Path path) {
+        Path directory = path.getParent();
+        return directory != null && MERGING_DIRECTORY.matcher(directory.getName()).matches();
     }
 
     private static URI uri(String scheme, String authority, String path) {

@@ -102,6 +102,21 @@ class SealedFileSystemTest {
     }
 
     @Test
+    void a_file_that_flink_merges_others_into_has_a_length_so_far() throws IOException {
+        for (String folder : new String[] {"job_0123456789abcdef0123456789abcdef_tm_host-1-ab", "job_0123456789abcdef0123456789abcdef_op_ff_0_2"}) {
+            java.nio.file.Path file = Files.createDirectory(directory.resolve(folder)).resolve(UUID.randomUUID().toString());
+            FileSystem fileSystem = sealed(file).getFileSystem();
+            try (FSDataOutputStream out = fileSystem.create(sealed(file), WriteMode.NO_OVERWRITE)) {
+                out.write(new byte[100_000]);
+                out.sync();
+                assertEquals(100_000, fileSystem.getFileStatus(sealed(file)).getLen());
+                out.write(SECRET);
+            }
+            assertEquals(100_000 + SECRET.length, fileSystem.getFileStatus(sealed(file)).getLen());
+        }
+    }
+
+    @Test
     void two_state_files_swapped_in_storage_are_found_out() throws IOException {
         java.nio.file.Path one = directory.resolve(UUID.randomUUID().toString());
         java.nio.file.Path two = directory.resolve(UUID.randomUUID().toString());
