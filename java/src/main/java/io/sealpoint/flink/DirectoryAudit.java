@@ -37,6 +37,8 @@ final class DirectoryAudit {
             List.of("high-availability.storageDir", "high-availability.zookeeper.storageDir", "recovery.zookeeper.storageDir");
     private static final List<String> CHANGELOG = List.of("state.changelog.dstl.dfs.base-path", "dstl.dfs.base-path");
     private static final List<String> JOB_RESULTS = List.of("job-result-store.storage-path");
+    private static final List<String> APPLICATION_RESULTS = List.of("application-result-store.storage-path");
+    private static final List<String> SHUFFLE = List.of("taskmanager.network.hybrid-shuffle.remote.path");
     private static final List<String> ARCHIVE = List.of("jobmanager.archive.fs.dir");
     private static final List<String> FORST = List.of("state.backend.forst.primary-dir");
     /** Values of the ForSt option that name no directory: the checkpoints' one, and the local disk. */
@@ -102,6 +104,8 @@ final class DirectoryAudit {
         }
         directory(findings, CHANGELOG, "the state changelog");
         directory(findings, JOB_RESULTS, "job results");
+        directory(findings, APPLICATION_RESULTS, "application results");
+        directory(findings, SHUFFLE, "records on their way between tasks");
         directory(findings, ARCHIVE, "archived jobs");
         if (first(config, FORST).filter(option -> !FORST_SHORTCUTS.contains(option.value)).isPresent()) {
             directory(findings, FORST, "ForSt's state");

@@ -21,7 +21,7 @@ class DirectoryAuditTest {
     @CsvSource({
         "execution.checkpointing.dir", "state.checkpoints.dir", "execution.checkpointing.savepoint-dir", "state.savepoints.dir",
         "state.changelog.dstl.dfs.base-path", "dstl.dfs.base-path", "job-result-store.storage-path", "jobmanager.archive.fs.dir",
-        "state.backend.forst.primary-dir"
+        "state.backend.forst.primary-dir", "application-result-store.storage-path", "taskmanager.network.hybrid-shuffle.remote.path"
     })
     void an_unsealed_directory_is_named_and_a_sealed_one_is_not(String option) {
         List<String> findings = findings(option, "s3://bucket/x");

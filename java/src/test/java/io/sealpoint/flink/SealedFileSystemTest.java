@@ -15,6 +15,8 @@ import io.sealpoint.NotSealedException;
 import io.sealpoint.SealpointException;
 import io.sealpoint.TruncatedException;
 
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.configuration.Configuration;
 import org.apache.flink.core.fs.EntropyInjectingFileSystem;
 import org.apache.flink.core.fs.EntropyInjector;
 import org.apache.flink.core.fs.FSDataInputStream;
@@ -22,8 +24,13 @@ import org.apache.flink.core.fs.FSDataOutputStream;
 import org.apache.flink.core.fs.FileStatus;
 import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.core.fs.FileSystem.WriteMode;
+import org.apache.flink.core.fs.FileSystemFactory;
 import org.apache.flink.core.fs.Path;
 import org.apache.flink.core.fs.local.LocalFileSystem;
+import org.apache.flink.runtime.highavailability.FileSystemJobResultStore;
+import org.apache.flink.runtime.highavailability.JobResultEntry;
+import org.apache.flink.runtime.highavailability.JobResultStore;
+import org.apache.flink.runtime.jobmaster.JobResult;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -36,6 +43,7 @@ import java.nio.file.Files;
 import java.util.ServiceLoader;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.stream.Stream;
 
 /** The sealed form of the local file system, found by Flink's own means. */
 class SealedFileSystemTest {
@@ -142,13 +150,23 @@ class SealedFileSystemTest {
         assertArrayEquals(SECRET, read(sealed(directory.resolve("moved/_metadata"))));
     }
 
+    /** Flink's own store, which writes, lists, reads and renames. */
     @Test
-    void job_results_may_be_renamed() throws IOException {
-        Path dirty = sealed(directory.resolve("0123_DIRTY.json"));
-        Path clean = sealed(directory.resolve("0123.json"));
-        write(dirty, SECRET);
-        assertTrue(dirty.getFileSystem().rename(dirty, clean));
-        assertArrayEquals(SECRET, read(clean));
+    void the_job_result_store_works_on_a_sealed_path() throws Exception {
+        Configuration configuration = FlinkSetup.configuration(
+                "job-result-store.storage-path", sealed(directory).toString(), "job-result-store.delete-on-commit", "false");
+        JobResultStore store = FileSystemJobResultStore.fromConfiguration(configuration, Runnable::run);
+        JobID job = new JobID(1, 2);
+        store.createDirtyResultAsync(new JobResultEntry(new JobResult.Builder().jobId(job).netRuntime(7).build())).get();
+        assertEquals(job, store.getDirtyResults().iterator().next().getJobId());
+        store.markResultAsCleanAsync(job).get();
+        assertTrue(store.hasCleanJobResultEntryAsync(job).get());
+        assertEquals(0, store.getDirtyResults().size());
+        try (Stream<java.nio.file.Path> files = Files.list(directory)) {
+            for (java.nio.file.Path file : files.toArray(java.nio.file.Path[]::new)) {
+                assertTrue(Files.readString(file, StandardCharsets.ISO_8859_1).startsWith("SEALPNT\n"), file.toString());
+            }
+        }
     }
 
     @Test
@@ -180,7 +198,7 @@ class SealedFileSystemTest {
 
     @Test
     void a_process_that_is_not_configured_says_what_is_missing() {
-        FileSystem.initialize(new org.apache.flink.configuration.Configuration(), null);
+        FileSystem.initialize(new Configuration(), null);
         SealpointException error = assertThrows(SealpointException.class, () -> write(sealed(directory.resolve("state")), SECRET));
         assertTrue(error.getMessage().contains("kms.provider"), error.getMessage());
     }
@@ -196,7 +214,7 @@ class SealedFileSystemTest {
     @Test
     void every_scheme_has_its_factory() {
         TreeSet<String> schemes = new TreeSet<>();
-        for (org.apache.flink.core.fs.FileSystemFactory factory : ServiceLoader.load(org.apache.flink.core.fs.FileSystemFactory.class)) {
+        for (FileSystemFactory factory : ServiceLoader.load(FileSystemFactory.class)) {
             if (factory instanceof SealedFileSystemFactory) {
                 schemes.add(factory.getScheme());
             }
