@@ -256,6 +256,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "reads a file")]
     fn the_committed_table_is_what_the_code_says() {
         let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/METRICS.md")).unwrap();
         assert!(committed == markdown(), "docs/METRICS.md is stale: run `sealpoint config metrics > docs/METRICS.md`");

@@ -42,6 +42,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow there, and free of unsafe code")]
     fn memory_is_bounded() {
         let mut epochs = Epochs::default();
         for checkpoint in 0..10 * REMEMBERED as i64 {
