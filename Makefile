@@ -12,7 +12,7 @@ JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
 UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools build native jar demo test test-rust test-abi test-java test-flink soak bench lint fmt header config-doc clean
+.PHONY: help tools build native jar demo test test-rust miri test-abi test-java test-flink soak bench lint fmt header config-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,10 +32,17 @@ jar: native ## java/target/sealpoint-flink-*.jar with the library inside
 demo: tools jar ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
 	@tests/flink/run-demo $(UNDER_TEST)
 
-test: tools lint test-rust test-abi test-java test-flink ## everything
+test: tools lint test-rust miri test-abi test-java test-flink ## everything
 
 test-rust: ## unit, property, vector and second-decoder tests of the native core
 	cargo test --all-targets
+
+miri: ## the tests that need no C code, under Miri, where it is installed
+	@if cargo +nightly miri --version >/dev/null 2>&1; then \
+	    MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib -- envelope context::tests; \
+	else \
+	    echo "NOT RUN: Miri is missing; rustup toolchain install nightly --component miri,rust-src"; \
+	fi
 
 test-abi: native ## exported symbols, glibc needs, and the C program, plain and under valgrind
 	tests/c/run
