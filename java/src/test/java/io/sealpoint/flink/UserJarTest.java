@@ -1,0 +1,98 @@
+package io.sealpoint.flink;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.ReadableConfig;
+import org.apache.flink.core.fs.FSDataInputStream;
+import org.apache.flink.runtime.state.CheckpointStateOutputStream;
+import org.apache.flink.runtime.state.CheckpointStorage;
+import org.apache.flink.runtime.state.CheckpointStorageAccess;
+import org.apache.flink.runtime.state.CheckpointStorageFactory;
+import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
+import org.apache.flink.runtime.state.CheckpointedStateScope;
+import org.apache.flink.runtime.state.StreamStateHandle;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.io.IOException;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.util.HashSet;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/** A user jar that bundles Sealpoint: Flink then takes the storage class from there and the file systems from lib/. */
+class UserJarTest {
+    /** In the head: the prelude, then tag and length of field 01 (docs/FORMAT.md). */
+    private static final int DATA_KEY_ID = 20 + 3;
+
+    private static final int DATA_KEY_ID_LENGTH = 16;
+
+    @TempDir Path directory;
+
+    @Test
+    void a_bundled_storage_class_works_with_the_file_systems_of_lib() throws Exception {
+        FlinkSetup.start();
+        Configuration configuration = FlinkSetup.configuration("state.checkpoints.dir", "file:" + directory);
+        try (UserJar userJar = new UserJar()) {
+            Class<?> bundled = userJar.loadClass(EncryptedCheckpointStorageFactory.class.getName());
+            assertNotSame(EncryptedCheckpointStorageFactory.class, bundled);
+            CheckpointStorageFactory<?> factory = (CheckpointStorageFactory<?>) bundled.getConstructor().newInstance();
+            CheckpointStorage storage = (CheckpointStorage)
+                    CheckpointStorageFactory.class.getMethod("createFromConfig", ReadableConfig.class, ClassLoader.class)
+                            .invoke(factory, configuration, userJar);
+            CheckpointStorageAccess access = storage.createCheckpointStorage(new JobID(1, 2));
+            access.initializeBaseLocationsForCheckpoint();
+            for (int checkpoint = 1; checkpoint <= 2; checkpoint++) {
+                access.initializeLocationForCheckpoint(checkpoint);
+                CheckpointStateOutputStream out = access.resolveCheckpointStorageLocation(checkpoint, CheckpointStorageLocationReference.getDefault())
+                        .createCheckpointStateOutputStream(CheckpointedStateScope.EXCLUSIVE);
+                out.write(new byte[100_000]);
+                StreamStateHandle handle = out.closeAndGetHandle();
+                try (FSDataInputStream in = handle.openInputStream()) {
+                    assertEquals(100_000, in.readAllBytes().length);
+                }
+            }
+        }
+        assertEquals(2, dataKeys().size(), "each checkpoint begins an epoch, across the two copies");
+    }
+
+    /** The ids of the data keys that the files were sealed under. */
+    private Set<String> dataKeys() throws IOException {
+        Set<String> keys = new HashSet<>();
+        try (Stream<Path> files = Files.walk(directory)) {
+            for (Path file : files.filter(Files::isRegularFile).toArray(Path[]::new)) {
+                byte[] bytes = Files.readAllBytes(file);
+                assertTrue(new String(bytes, StandardCharsets.ISO_8859_1).startsWith("SEALPNT\n"));
+                keys.add(new String(bytes, DATA_KEY_ID, DATA_KEY_ID_LENGTH, StandardCharsets.ISO_8859_1));
+            }
+        }
+        return keys;
+    }
+
+    /** Child-first for Sealpoint's classes, as Flink's user code class loader is. */
+    private static final class UserJar extends URLClassLoader {
+        UserJar() throws IOException {
+            super(new URL[] {Paths.get(System.getProperty("sealpoint.test.classes")).toUri().toURL()}, UserJarTest.class.getClassLoader());
+        }
+
+        @Override
+        protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
+            synchronized (getClassLoadingLock(name)) {
+                if (!name.startsWith("io.sealpoint.")) {
+                    return super.loadClass(name, resolve);
+                }
+                Class<?> loaded = findLoadedClass(name);
+                return loaded != null ? loaded : findClass(name);
+            }
+        }
+    }
+}
