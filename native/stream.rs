@@ -65,7 +65,8 @@ impl SealStream {
         let layout = self.sealing.layout();
         let head = if self.head_due { self.sealing.head().len() } else { 0 };
         // Two more frames than the bytes fill: the one held back and the one cut short.
-        head + layout.sealed_len(plaintext) + 2 * layout.frame_len(layout.chunk_size) + layout.end_len
+        let besides = head + 2 * layout.frame_len(layout.chunk_size) + layout.end_len;
+        layout.sealed_len(plaintext).saturating_add(besides)
     }
 
     fn put_head(&mut self, out: &mut Vec<u8>) {
@@ -236,17 +237,20 @@ impl<S: ReadAt> OpenStream<S> {
         }
         self.offset = wants;
         let opened = self.opening.open(&self.sealed[self.from..self.to], &mut self.plain)?;
-        self.ended = opened.ended;
         if opened.produced > 0 {
             // After a seek the frame that holds the target comes whole.
             let skip = (self.position - opened.start).min(opened.produced as u64) as usize;
             (self.given, self.filled) = (skip, opened.produced);
+            return Ok(());
         }
         if opened.ended {
-            // Whatever lies behind the end makes the file another than the one that was sealed.
-            return self.expect_eof();
+            // Whatever lies behind the end makes the file another than the one that was sealed. Ended only then: whoever
+            // reads on after a failure here gets it again, and never a clean end.
+            self.expect_eof()?;
+            self.ended = true;
+            return Ok(());
         }
-        if opened.produced > 0 || self.opening.wants() != wants { Ok(()) } else { self.refill() }
+        if self.opening.wants() == wants { self.refill() } else { Ok(()) }
     }
 
     fn refill(&mut self) -> Result<()> {

@@ -219,6 +219,23 @@ fn a_stream_cut_anywhere_reads_up_to_its_last_whole_chunk_and_then_says_truncate
     }
 }
 
+/// Four chunks and the end fill the reader's buffer exactly, so that what follows is met only once the end has verified.
+#[test]
+fn a_stream_that_failed_behind_its_end_never_ends_well_afterwards() {
+    let fixture = Fixture::new();
+    let engine = fixture.engine(&[("chunk-size", "4kb")]);
+    let plain = plaintext(4 * 4096);
+    let sealed = [engine.encrypt("", &plain).unwrap(), b"x".to_vec()].concat();
+    let (_, head) = read_head(&mut &sealed[..]).unwrap();
+    let mut stream = OpenStream::new(&sealed[..], engine.opener(&head, "", None).unwrap());
+    let mut block = vec![0; plain.len()];
+    assert_eq!(stream.read(&mut block).unwrap(), plain.len());
+    assert_eq!(block, plain);
+    for _ in 0..3 {
+        assert_eq!(stream.read(&mut block).unwrap_err().kind(), Kind::Integrity);
+    }
+}
+
 #[test]
 fn the_tool_seals_opens_verifies_and_inspects() {
     let fixture = Fixture::new();
