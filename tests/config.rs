@@ -75,6 +75,7 @@ fn a_value_of_the_wrong_form_or_out_of_range_is_an_error_that_names_its_key() {
 
 #[test]
 fn contradictions_name_both_keys() {
+    refused(&[("enabled", "false"), ("require-sealed", "true")], &["enabled is false", "require-sealed is true"]);
     refused(&[("kms.aws.region", "x")], &["kms.aws.region", "kms.provider"]);
     refused(&[("data-key.interval", "1 h")], &["data-key.interval", "data-key.scope"]);
     refused(&[("outage.seal-for", "24 h")], &["data-key.max-age", "outage.seal-for"]);

@@ -18,7 +18,7 @@ pub fn resolve(settings: Settings) -> Result<EncryptionConfig> {
     let algorithm = algorithm(read.choice(&options::ALGORITHM)?)?;
     let outage = OutagePolicy { seal_for: read.duration(&options::OUTAGE_SEAL_FOR)? };
     let config = EncryptionConfig {
-        enabled: read.flag(&options::ENABLED)?,
+        enabled: enabled(&read)?,
         algorithm,
         allowed_algorithms: allowed_algorithms(&read, algorithm)?,
         chunk_size: chunk_size(&read)?,
@@ -45,6 +45,14 @@ pub fn resolve(settings: Settings) -> Result<EncryptionConfig> {
         settings: settings.clone(),
     };
     Ok(config)
+}
+
+fn enabled(read: &Reader) -> Result<bool> {
+    let enabled = read.flag(&options::ENABLED)?;
+    if !enabled && read.flag(&options::REQUIRE_SEALED)? {
+        return Err(contradiction("enabled is false", "require-sealed is true", "remove one of the two"));
+    }
+    Ok(enabled)
 }
 
 fn algorithm(name: &str) -> Result<EncryptionAlgorithm> {
