@@ -22,7 +22,9 @@ import java.util.function.Function;
 final class DirectoryAudit {
     private static final Logger LOG = LoggerFactory.getLogger(DirectoryAudit.class);
 
-    private static final String REQUIRE_SEALED = Sealpoint.OPTION_PREFIX + "require-sealed";
+    static final String REQUIRE_SEALED = Sealpoint.OPTION_PREFIX + "require-sealed";
+    static final String REQUIRE_SEALED_VARIABLE = "SEALPOINT_REQUIRE_SEALED";
+
     private static final List<String> STORAGE = List.of("execution.checkpointing.storage", "state.checkpoint-storage");
     private static final List<String> BACKEND = List.of("state.backend.type", "state.backend");
     private static final List<String> HA_TYPE = List.of("high-availability.type", "high-availability");
@@ -50,26 +52,33 @@ final class DirectoryAudit {
     private static final int MAX_SAID = 1000;
 
     private final Function<String, Optional<String>> config;
+    private final Function<String, Optional<String>> environment;
     private final boolean inUse;
     private final boolean ourStorage;
 
-    private DirectoryAudit(Function<String, Optional<String>> config, boolean inUse, boolean ourStorage) {
+    private DirectoryAudit(
+            Function<String, Optional<String>> config, Function<String, Optional<String>> environment, boolean inUse, boolean ourStorage) {
         this.config = config;
+        this.environment = environment;
         this.inUse = inUse;
         this.ourStorage = ourStorage;
     }
 
     /** Of a process's configuration, at its start. */
     static DirectoryAudit ofCluster(Configuration configuration) {
+        return ofCluster(configuration, DirectoryAudit::variable);
+    }
+
+    static DirectoryAudit ofCluster(Configuration configuration, Function<String, Optional<String>> environment) {
         Function<String, Optional<String>> config = reader(configuration);
         boolean ourStorage = first(config, STORAGE).map(Option::value).filter(DirectoryAudit::isOurs).isPresent();
         boolean configured = !Sealpoint.options(configuration.toMap()).isEmpty();
-        return new DirectoryAudit(config, configured || ourStorage, ourStorage);
+        return new DirectoryAudit(config, environment, configured || ourStorage, ourStorage);
     }
 
     /** Of the configuration that a job's checkpoint storage is made from: the cluster's under the job's. */
     static DirectoryAudit ofJob(ReadableConfig configuration) {
-        return new DirectoryAudit(reader(configuration), true, true);
+        return new DirectoryAudit(reader(configuration), DirectoryAudit::variable, true, true);
     }
 
     /** Whether Sealpoint is in use: one of its options is set, or its storage class. */
@@ -127,8 +136,9 @@ final class DirectoryAudit {
                 option + " is not sealed: " + what + " would be written there in clear; use " + SealedPaths.PREFIX + "... instead"));
     }
 
-    private boolean requireSealed() {
-        String value = config.apply(REQUIRE_SEALED).orElse("false");
+    /** Whether nothing may be in clear: {@code sealpoint.require-sealed}, which its variable overrides as it does in the native library. */
+    boolean requireSealed() {
+        String value = environment.apply(REQUIRE_SEALED_VARIABLE).or(() -> config.apply(REQUIRE_SEALED)).orElse("false").trim();
         if (!value.equals("true") && !value.equals("false")) {
             throw new IllegalConfigurationException(REQUIRE_SEALED + " is '" + value + "'; it must be true or false");
         }
@@ -151,6 +161,10 @@ final class DirectoryAudit {
 
     private static Function<String, Optional<String>> reader(ReadableConfig configuration) {
         return key -> configuration.getOptional(ConfigOptions.key(key).stringType().noDefaultValue());
+    }
+
+    private static Optional<String> variable(String name) {
+        return Optional.ofNullable(System.getenv(name));
     }
 
     private static Optional<Option> first(Function<String, Optional<String>> config, List<String> names) {

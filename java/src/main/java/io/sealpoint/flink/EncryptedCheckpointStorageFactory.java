@@ -3,6 +3,7 @@ package io.sealpoint.flink;
 import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.ConfigOptions;
+import org.apache.flink.configuration.IllegalConfigurationException;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.runtime.state.CheckpointStorageFactory;
 import org.apache.flink.runtime.state.storage.FileSystemCheckpointStorage;
@@ -24,8 +25,12 @@ public final class EncryptedCheckpointStorageFactory implements CheckpointStorag
     @Override
     public EncryptedCheckpointStorage createFromConfig(ReadableConfig config, ClassLoader classLoader) {
         boolean sealing = config.getOptional(ENABLED).orElse(true);
+        DirectoryAudit audit = DirectoryAudit.ofJob(config);
         if (sealing) {
-            DirectoryAudit.ofJob(config).run();
+            audit.run();
+        } else if (audit.requireSealed()) {
+            throw new IllegalConfigurationException(
+                    ENABLED.key() + " is false, but " + DirectoryAudit.REQUIRE_SEALED + " is true: remove one of the two");
         } else {
             LOG.warn("Sealpoint: {} is false: NOTHING NEW IS SEALED, checkpoints and savepoints are written in clear", ENABLED.key());
         }

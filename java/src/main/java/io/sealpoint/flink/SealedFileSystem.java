@@ -4,6 +4,7 @@ import io.sealpoint.SealedFiles;
 import io.sealpoint.SealedInputStream;
 import io.sealpoint.SealedOutputStream;
 import io.sealpoint.Sealer;
+import io.sealpoint.SealpointEngine;
 import io.sealpoint.TruncatedException;
 
 import org.apache.flink.core.fs.BlockLocation;
@@ -81,13 +82,15 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
     @Override
     public FSDataInputStream open(Path path) throws IOException {
         Path file = visible(path);
-        return opened(file, inner.open(file));
+        SealpointEngine engine = sealpoint.engine();
+        return opened(engine, file, inner.open(file));
     }
 
     @Override
     public FSDataInputStream open(Path path, int bufferSize) throws IOException {
         Path file = visible(path);
-        return opened(file, inner.open(file, bufferSize));
+        SealpointEngine engine = sealpoint.engine();
+        return opened(engine, file, inner.open(file, bufferSize));
     }
 
     @Override
@@ -217,9 +220,10 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
         }
     }
 
-    private FSDataInputStream opened(Path file, FSDataInputStream source) throws IOException {
+    /** The engine comes first: if it cannot be had, nothing is open yet that nobody would close. */
+    private FSDataInputStream opened(SealpointEngine engine, Path file, FSDataInputStream source) throws IOException {
         return new FlinkInputStream(SealedInputStream.open(
-                sealpoint.engine(), new FlinkSource(source), sealpoint.arrays(), file.toString(), SealedPaths.subject(file)));
+                engine, new FlinkSource(source), sealpoint.arrays(), file.toString(), SealedPaths.subject(file)));
     }
 
     private FileStatus sealed(FileStatus status) {

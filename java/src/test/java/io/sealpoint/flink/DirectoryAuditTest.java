@@ -12,6 +12,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 import java.util.List;
+import java.util.Optional;
 
 /** No directory that Flink may write state to in clear goes unnamed. */
 class DirectoryAuditTest {
@@ -75,6 +76,25 @@ class DirectoryAuditTest {
                 IllegalConfigurationException.class,
                 () -> new EncryptedCheckpointStorageFactory().createFromConfig(job, getClass().getClassLoader()));
         assertTrue(error.getMessage().contains("file:/changelog") && !error.getMessage().contains("file:/cp"), error.getMessage());
+    }
+
+    @Test
+    void sealing_that_is_required_cannot_be_turned_off_by_a_job() {
+        Configuration job = FlinkSetup.configuration(
+                "sealpoint.require-sealed", "true", "sealpoint.enabled", "false", "state.checkpoints.dir", "file:/cp");
+        IllegalConfigurationException error = assertThrows(
+                IllegalConfigurationException.class,
+                () -> new EncryptedCheckpointStorageFactory().createFromConfig(job, getClass().getClassLoader()));
+        assertTrue(error.getMessage().contains("sealpoint.enabled is false, but sealpoint.require-sealed is true"), error.getMessage());
+    }
+
+    @Test
+    void sealing_is_required_by_the_environment_too() {
+        Configuration configuration = FlinkSetup.configuration("sealpoint.require-sealed", "false", "jobmanager.archive.fs.dir", "file:/archive");
+        DirectoryAudit.ofCluster(configuration, name -> Optional.empty()).run();
+        DirectoryAudit required =
+                DirectoryAudit.ofCluster(configuration, name -> Optional.of(name).filter("SEALPOINT_REQUIRE_SEALED"::equals).map(set -> "true"));
+        assertThrows(IllegalConfigurationException.class, required::run);
     }
 
     @Test
