@@ -7,21 +7,35 @@ import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.core.fs.Path;
 import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
 import org.apache.flink.runtime.state.filesystem.AbstractFsCheckpointStorageAccess;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
 
 /** Finds the checkpoint or savepoint that a user points to. */
 final class CheckpointPointers {
+    private static final Logger LOG = LoggerFactory.getLogger(CheckpointPointers.class);
+
     private CheckpointPointers() {}
 
     /**
      * Resolves a pointer to a directory or its {@code _metadata}. A plain path is taken for its sealed form if what lies there is sealed, so that
-     * a savepoint can be named either way, and a job that starts to seal can restore its last plaintext savepoint.
+     * a savepoint can be named either way, and a job that starts to seal can restore its last plaintext savepoint. That one is announced, for
+     * it may as well be a forgery in a sealed one's place.
      */
     static CompletedCheckpointStorageLocation resolve(String pointer) throws IOException {
         try {
-            return AbstractFsCheckpointStorageAccess.resolveCheckpointPointer(isSealedInside(pointer) ? sealed(pointer) : pointer);
+            CompletedCheckpointStorageLocation found =
+                    AbstractFsCheckpointStorageAccess.resolveCheckpointPointer(isSealedInside(pointer) ? sealed(pointer) : pointer);
+            if (!SealedPaths.isSealed(new Path(found.getExternalPointer()))) {
+                LOG.warn(
+                        "Sealpoint: {} IS NOT SEALED, and nothing proves who wrote it. If it was sealed once, somebody replaced it: name it by its {} path,"
+                                + " and it is refused",
+                        found.getExternalPointer(),
+                        SealedPaths.PREFIX);
+            }
+            return found;
         } catch (UncheckedIOException error) {
             // The length of a sealed file, which Flink's interface lets no one decline to give.
             throw error.getCause();
