@@ -152,12 +152,12 @@ class MisconfiguredJobIT {
         moving.finishAndCheck();
     }
 
-    /** From before Sealpoint was there. */
+    /** From before Sealpoint was there. One file a task, too few for RocksDB to compact, so that a claiming job would go on to use it. */
     private String plaintextCheckpoint(Path folder) throws Exception {
         ClusterSpec before = ClusterSpec.of(flink, Storage.plain(folder)).shortLived().taskManagers(1);
         try (Cluster unsealed = Cluster.start(before, workDir.resolve("cluster-before"))) {
-            Job job = unsealed.submit(JOB).awaitRunning().pace(2000).awaitOrders(4000).pace(0);
-            job.awaitCheckpoints(1);
+            Job job = unsealed.submit(JOB.with("execution.checkpointing.interval", "1 h")).awaitRunning();
+            job.pace(2000).awaitOrders(4000).pace(0).checkpoint();
             String checkpoint = job.cancel();
             assertTrue(!Scan.of(folder).withMarker().isEmpty(), "a plaintext checkpoint in " + folder);
             return checkpoint;
