@@ -249,6 +249,23 @@ fn a_keyring_with_any_one_bit_flipped_is_refused_or_holds_the_same_keys() {
 }
 
 #[test]
+fn a_key_that_stands_in_the_wrong_place_is_not_printed() {
+    let fixture = Fixture::plain();
+    let whole = fs::read_to_string(fixture.path()).unwrap();
+    let material = whole.split("\"material\": \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let misplaced = [
+        whole.replace("\"enabled\": true", &format!("\"enabled\": \"{material}\"")),
+        whole.replace("\"enabled\"", &format!("\"{material}\"")),
+    ];
+    for text in misplaced {
+        assert_ne!(text, whole);
+        fs::write(fixture.path(), text).unwrap();
+        let error = fixture.open().unwrap_err();
+        assert!(error.message().contains("damaged") && !error.message().contains(material), "a key in the error");
+    }
+}
+
+#[test]
 fn a_keyring_with_unknown_doubled_or_disordered_parts_is_refused() {
     let fixture = Fixture::plain();
     assert!(fixture.cli(&["rotate"]).status.success());

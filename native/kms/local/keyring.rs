@@ -256,7 +256,9 @@ impl KeyringFile {
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Keyring> {
-        let file: FileForm = serde_json::from_slice(bytes).map_err(|error| self.damaged(&error))?;
+        // The parser's own text may quote a value, and the value may be a key that stands in the wrong place.
+        let place = |error: serde_json::Error| format!("at line {}, column {}", error.line(), error.column());
+        let file: FileForm = serde_json::from_slice(bytes).map_err(|error| self.damaged(&place(error)))?;
         file.check().map_err(|reason| self.damaged(&reason))?;
         let lock = self.lock_of(file.passphrase.as_ref())?;
         let mut keys = Vec::with_capacity(file.keys.len());
