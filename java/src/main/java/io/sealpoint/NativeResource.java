@@ -73,7 +73,7 @@ abstract class NativeResource implements AutoCloseable {
         /** Closes; the cleaner runs this at most once. */
         @Override
         public void run() {
-            if (getAndUpdate(count -> count | CLOSED) == 0) {
+            if (getAndAdd(CLOSED) == 0) {
                 free.accept(address);
             }
         }

@@ -15,6 +15,7 @@ final class FirstFile {
         CountingSink sink = new CountingSink();
         long begun = System.nanoTime();
         Peer peer = Peer.named(arguments[0]);
+        peer.awaitKeys();
         long ready = System.nanoTime();
         try (OutputStream stream = peer.sealing(sink)) {
             for (int written = 0; written < StreamBench.FILE; written += block.length) {

@@ -11,6 +11,9 @@ public interface Peer {
     /** Chunk size of every peer but Tink, whose segment size is part of its name. */
     int CHUNK = 16 * 1024;
 
+    /** Returns once the keys are there, for a peer that fetches them in the background. */
+    default void awaitKeys() throws Exception {}
+
     /** A stream that seals what is written to it into {@code inner}. */
     OutputStream sealing(OutputStream inner) throws IOException, GeneralSecurityException;
 

@@ -30,6 +30,14 @@ final class SealpointPeer implements Peer {
         mode = ArrayMode.parse(System.getProperty(ARRAYS, "auto"));
     }
 
+    /** The engine draws its first data key in the background, long before a job takes its first checkpoint. */
+    @Override
+    public void awaitKeys() throws Exception {
+        while (Metrics.of(engine.metrics()).getOrDefault("heliosdb_data_keys_drawn_total", 0.0) < 1) {
+            Thread.sleep(5);
+        }
+    }
+
     SealpointEngine engine() {
         return engine;
     }
