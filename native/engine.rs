@@ -75,8 +75,8 @@ impl EncryptionEngine {
         seal().inspect_err(|error| self.metrics.sealing_failed(error)).map_err(|error| named(error, path))
     }
 
-    /// Begins to open a file found at `path`, whose head was read. `expected` is the name that it was opened under; a
-    /// file bound to another name is refused. Waits for the key service unless the data key is cached.
+    /// Begins to open a file found at `path`, whose head was read. With an `expected` name it must be bound to that
+    /// name: a file bound to another, or to none, is refused. Waits for the key service unless the data key is cached.
     pub fn opener(&self, head: &Head, path: &str, expected: Option<&str>) -> Result<Opening> {
         let open = || {
             let key = self.keys.unwrap(head)?;
@@ -139,7 +139,13 @@ impl EncryptionEngine {
                  or tenants.{tenant}.paths lacks this path"
             )));
         }
-        expected.map_or(Ok(()), |name| head.bound.check_subject(name))
+        let Some(name) = expected else { return Ok(()) };
+        if head.bound.subject.is_none() {
+            return Err(Kind::Integrity.error(format_args!(
+                "the file is bound to no name and lies where one bound to '{name}' belongs: it was put there from elsewhere"
+            )));
+        }
+        head.bound.check_subject(name)
     }
 }
 

@@ -123,6 +123,8 @@ fn a_file_opens_under_the_name_it_was_sealed_with_and_under_no_other() {
     assert_eq!(open_as(&engine, &first, "", Some("first")).unwrap(), b"first");
     assert_eq!(open_as(&engine, &second, "dir/first", Some("first")).unwrap_err().kind(), Kind::Integrity);
     assert_eq!(open_as(&engine, &second, "", None).unwrap(), b"second");
+    let unbound = engine.encrypt("", b"of no name").unwrap();
+    assert_eq!(open_as(&engine, &unbound, "dir/first", Some("first")).unwrap_err().kind(), Kind::Integrity);
 }
 
 #[test]

@@ -559,6 +559,28 @@ fn a_refusal_is_remembered_for_a_short_time_only() {
 }
 
 #[test]
+fn refusals_push_no_good_key_out() {
+    let site = Site::new();
+    let writer = site.process(&[]);
+    let heads: Vec<Head> = (0..4)
+        .map(|checkpoint| {
+            let head = writer.head("default");
+            writer.settled(2 + checkpoint);
+            writer.ring.begin_epoch("/chk", checkpoint as i64);
+            head
+        })
+        .collect();
+    let reader = site.process(&[("cache.max-keys", "2"), ("enabled", "false")]);
+    reader.ring.unwrap(&heads[0]).unwrap();
+    reader.line.cut(Kind::KeyDisabled);
+    for head in &heads[1..] {
+        assert_eq!(reader.ring.unwrap(head).unwrap_err().kind(), Kind::KeyDisabled);
+    }
+    reader.ring.unwrap(&heads[0]).unwrap();
+    assert_eq!(reader.ring.cached("default"), 2);
+}
+
+#[test]
 fn the_cache_is_bounded_by_number_and_by_time() {
     let site = Site::new();
     let writer = site.process(&[]);

@@ -88,7 +88,9 @@ pub fn open(arguments: &Open) -> Result<()> {
     let mut source = open_file(&arguments.input)?;
     let place = |error: Error| error.at(arguments.input.display());
     let (_, head) = read_head(&mut source).map_err(place)?;
-    let opening = engine.opener(&head, &absolute(&arguments.input), file_name(&arguments.input))?;
+    // Both kinds are opened by hand: a file that is bound to a name, under that name only.
+    let expected = head.bound.subject.as_ref().and_then(|_| file_name(&arguments.input));
+    let opening = engine.opener(&head, &absolute(&arguments.input), expected)?;
     let mut stream = OpenStream::new(source, opening);
     let mut copy = |output: &mut dyn Write| {
         let mut block = vec![0; BLOCK];

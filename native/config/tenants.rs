@@ -88,8 +88,8 @@ impl Tenants {
         self.named.iter().find(|named| named.name == tenant)?.key.as_deref()
     }
 
-    /// Whose a file at this path is: the longest prefix of whole components wins. `sealed+s3://b/x` and `s3://b/x` are
-    /// the same path, as are `file:///x`, `file:/x` and `/x`; make a relative path absolute first.
+    /// Whose a file at this path is: the longest prefix of whole components wins. `sealed+s3://b/x`, `s3://b/x` and
+    /// `s3a://b/x` are the same path, as are `file:///x`, `file:/x` and `/x`; make a relative path absolute first.
     pub fn of_path(&self, path: &str) -> &str {
         self.claimed_by(path).unwrap_or(&self.default)
     }
@@ -135,6 +135,16 @@ fn holds(prefix: &str, path: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
+/// The schemes by which the same storage is reached.
+fn storage_of(scheme: &str) -> String {
+    match scheme.to_ascii_lowercase().as_str() {
+        "s3a" | "s3n" => "s3".to_owned(),
+        "abfss" => "abfs".to_owned(),
+        "wasbs" => "wasb".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 /// `scheme://authority/components`, without `sealed+`, doubled slashes, `.` and `..`.
 fn normalize(path: &str) -> String {
     let path = path.strip_prefix("sealed+").unwrap_or(path);
@@ -155,7 +165,7 @@ fn normalize(path: &str) -> String {
         }
     }
     let slash = if rest.starts_with('/') || rest.is_empty() { "/" } else { "" };
-    format!("{}://{authority}{slash}{}", scheme.to_ascii_lowercase(), parts.join("/"))
+    format!("{}://{authority}{slash}{}", storage_of(scheme), parts.join("/"))
 }
 
 #[cfg(test)]
@@ -182,6 +192,7 @@ mod tests {
         for (path, tenant) in [
             ("s3://b/a/chk-1/x", "a"),
             ("sealed+s3://b/a", "a"),
+            ("sealed+s3a://b/a/x", "a"),
             ("s3://b/ab/x", "default"),
             ("s3://b/a/deep/x", "deep"),
             ("S3://b/a//deep/./x", "deep"),

@@ -170,6 +170,7 @@ pub unsafe extern "C" fn sealpoint_sealer_open(
     fence(|| {
         // SAFETY: the caller's contract.
         let (engine, path, subject) = unsafe { (engine_of(engine)?, text(path, "path")?, optional_text(subject)?) };
+        expect_output(sealer)?;
         let stream = SealStream::new(engine.sealer(path, subject)?);
         // SAFETY: the caller's contract.
         unsafe { give(sealer, Handle::into_raw(stream).cast()) }
@@ -257,7 +258,7 @@ pub unsafe extern "C" fn sealpoint_sealer_free(sealer: *mut SealpointSealer) {
 }
 
 /// Opens a sealed file that `read_at` reads. `path` chooses the tenant; `subject` is the name that the file must be
-/// bound to if it is bound to one, or null to accept any. On success `*opener` must go to `sealpoint_opener_free`.
+/// bound to, or null to accept a file bound to any or none. On success `*opener` must go to `sealpoint_opener_free`.
 ///
 /// # Safety
 /// `read_at` may be called with `context` by any thread that uses the opener, one at a time, until it is freed;
@@ -274,6 +275,7 @@ pub unsafe extern "C" fn sealpoint_opener_open(
     fence(|| {
         // SAFETY: the caller's contract.
         let (engine, path, subject) = unsafe { (engine_of(engine)?, text(path, "path")?, optional_text(subject)?) };
+        expect_output(opener)?;
         let read_at = read_at.ok_or_else(|| Kind::InvalidArgument.error("read_at is null"))?;
         let mut source = Source { read_at, context };
         let (_, head) = read_head(&mut source)?;
@@ -297,6 +299,7 @@ pub unsafe extern "C" fn sealpoint_opener_read(
     fence(|| {
         // SAFETY: the caller's contract.
         let (opener, out) = unsafe { (opener_of(opener)?, bytes_mut(buffer, capacity)?) };
+        expect_output(read)?;
         let count = opener.with(|stream| stream.read(out))?;
         // SAFETY: the caller's contract.
         unsafe { give(read, count) }
@@ -404,6 +407,7 @@ unsafe fn opener_of<'a>(opener: *const SealpointOpener) -> Result<&'a Handle<Ope
 }
 
 unsafe fn open_engine(config: EncryptionConfig, engine: *mut *mut SealpointEngine) -> Result<()> {
+    expect_output(engine)?;
     let opened = EncryptionEngine::open(config)?;
     // SAFETY: the caller's contract.
     unsafe { give(engine, Handle::into_raw(opened).cast()) }
@@ -419,6 +423,7 @@ unsafe fn push(
 ) -> Result<()> {
     // SAFETY: the caller's contract.
     let (sealer, out) = unsafe { (sealer_of(sealer)?, bytes_mut(out, capacity)?) };
+    expect_output(written)?;
     let sealed = sealer.with(|stream| {
         let bound = stream.bound(length);
         if capacity < bound {
@@ -434,20 +439,22 @@ unsafe fn push(
     unsafe { give(written, sealed.len()) }
 }
 
+/// Refuses a null output before anything is made or moved that it would lose.
+fn expect_output<T>(out: *mut T) -> Result<()> {
+    if out.is_null() { Err(Kind::InvalidArgument.error("an output pointer is null")) } else { Ok(()) }
+}
+
 /// Writes an output parameter.
 unsafe fn give<T>(out: *mut T, value: T) -> Result<()> {
-    if out.is_null() {
-        return Err(Kind::InvalidArgument.error("an output pointer is null"));
-    }
+    expect_output(out)?;
     // SAFETY: the caller gives room for one value.
     unsafe { out.write(value) };
     Ok(())
 }
 
 unsafe fn give_buffer(bytes: Vec<u8>, out: *mut *mut u8, length: *mut usize) -> Result<()> {
-    if out.is_null() || length.is_null() {
-        return Err(Kind::InvalidArgument.error("an output pointer is null"));
-    }
+    expect_output(out)?;
+    expect_output(length)?;
     let boxed = bytes.into_boxed_slice();
     // SAFETY: both pointers were checked and have room by the caller's contract.
     unsafe {

@@ -174,12 +174,18 @@ impl Partition {
         self.entries.insert(key, Entry { outcome, expires, used });
         let mut evicted = 0;
         while self.entries.len() > max_keys
-            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some(key) = self.least_wanted()
         {
-            self.entries.remove(&oldest);
+            self.forget(&key);
             evicted += 1;
         }
         evicted
+    }
+
+    /// The oldest refusal, so that heads forged without end push no good key out; else the key used longest ago.
+    fn least_wanted(&self) -> Option<Arc<CacheKey>> {
+        let refused = |key: &&Arc<CacheKey>| self.entries.get(*key).is_some_and(|entry| entry.outcome.is_err());
+        self.order.values().find(refused).or_else(|| self.order.values().next()).cloned()
     }
 
     fn forget(&mut self, key: &CacheKey) {

@@ -92,6 +92,7 @@ static void streams(const sealpoint_engine *engine, const uint8_t *plain) {
     memory.bytes = sealed;
     memory.length = filled;
     CHECK(sealpoint_opener_open(engine, "", "other", read_memory, &memory, &opener) == SEALPOINT_E_INTEGRITY);
+    CHECK(sealpoint_opener_open(engine, "", "state", read_memory, &memory, NULL) == SEALPOINT_E_INVALID_ARGUMENT);
     OK(sealpoint_opener_open(engine, "", "state", read_memory, &memory, &opener));
     OK(sealpoint_opener_length(opener, filled, &length));
     CHECK(length == LENGTH);

@@ -1,6 +1,7 @@
 //! A keyring's passphrase: stretched by Argon2id (RFC 9106) to the key that seals the key material.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ use crate::error::{Kind, Result};
 use crate::secret::Secret;
 
 const MAX_PASSPHRASE: usize = 4096;
+/// Enough to tell that one is too long, with its newline.
+const READ_AT_MOST: usize = MAX_PASSPHRASE + 3;
 const SALT_LEN: usize = 16;
 
 /// How a passphrase is stretched; stands in the keyring.
@@ -84,7 +87,9 @@ impl Passphrase {
         let bad = |what: &dyn std::fmt::Display| {
             Kind::Keyring.error(format_args!("the passphrase file {}: {what}", path.display()))
         };
-        let mut text = Zeroizing::new(fs::read(path).map_err(|error| bad(&error))?);
+        let mut text = Zeroizing::new(Vec::with_capacity(READ_AT_MOST));
+        let file = fs::File::open(path).map_err(|error| bad(&error))?;
+        file.take(READ_AT_MOST as u64).read_to_end(&mut text).map_err(|error| bad(&error))?;
         // Not refused: Kubernetes mounts its secrets so by default.
         if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
             log::warn!("the passphrase file {0} may be read by others: run `chmod 600 {0}`", path.display());
