@@ -225,7 +225,7 @@ void sealpoint_sealer_free(sealpoint_sealer *sealer);
 
 /*
  Opens a sealed file that `read_at` reads. `path` chooses the tenant; `subject` is the name that the file must be
- bound to if it is bound to one, or null to accept any. On success `*opener` must go to `sealpoint_opener_free`.
+ bound to, or null to accept a file bound to any or none. On success `*opener` must go to `sealpoint_opener_free`.
 
  The caller sees to it that:
  `read_at` may be called with `context` by any thread that uses the opener, one at a time, until it is freed;
