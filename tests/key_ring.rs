@@ -558,18 +558,23 @@ fn a_refusal_is_remembered_for_a_short_time_only() {
     reader.ring.unwrap(&head).unwrap();
 }
 
-#[test]
-fn refusals_push_no_good_key_out() {
-    let site = Site::new();
-    let writer = site.process(&[]);
-    let heads: Vec<Head> = (0..4)
+/// Four files, each under a data key of its own.
+fn heads_of_four_epochs(writer: &Process) -> Vec<Head> {
+    (0..4)
         .map(|checkpoint| {
             let head = writer.head("default");
             writer.settled(2 + checkpoint);
             writer.ring.begin_epoch("/chk", checkpoint as i64);
             head
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn refusals_push_no_good_key_out() {
+    let site = Site::new();
+    let writer = site.process(&[]);
+    let heads = heads_of_four_epochs(&writer);
     let reader = site.process(&[("cache.max-keys", "2"), ("enabled", "false")]);
     reader.ring.unwrap(&heads[0]).unwrap();
     reader.line.cut(Kind::KeyDisabled);
@@ -584,14 +589,7 @@ fn refusals_push_no_good_key_out() {
 fn the_cache_is_bounded_by_number_and_by_time() {
     let site = Site::new();
     let writer = site.process(&[]);
-    let heads: Vec<Head> = (0..4)
-        .map(|checkpoint| {
-            let head = writer.head("default");
-            writer.settled(2 + checkpoint);
-            writer.ring.begin_epoch("/chk", checkpoint as i64);
-            head
-        })
-        .collect();
+    let heads = heads_of_four_epochs(&writer);
     let reader = site.process(&[("cache.max-keys", "3"), ("cache.ttl", "1 min"), ("enabled", "false")]);
     let unwrap = |index: usize| reader.ring.unwrap(&heads[index]).map(drop).unwrap();
     (0..3).for_each(unwrap);
