@@ -35,7 +35,7 @@ demo: tools jar ## a real Flink cluster checkpoints under encryption, is killed,
 test: tools lint test-rust miri test-abi test-java test-flink ## everything
 
 test-rust: ## unit, property, vector and second-decoder tests of the native core
-	cargo test --all-targets
+	cargo test
 
 miri: ## the tests that need no C code, under Miri, where it is installed
 	@if cargo +nightly miri --version >/dev/null 2>&1; then \
