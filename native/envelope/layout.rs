@@ -41,8 +41,10 @@ impl Layout {
     /// The bytes of all frames that `plaintext` bytes take, cut into chunks. A length too large for memory gives
     /// `usize::MAX`, which no buffer has.
     pub fn sealed_len(&self, plaintext: usize) -> usize {
-        let whole = (plaintext / self.chunk_size).saturating_mul(self.frame_len(self.chunk_size));
-        match plaintext % self.chunk_size {
+        // The chunk size is a power of two: a shift and a mask, for this runs once a call.
+        let chunks = plaintext >> self.chunk_size.trailing_zeros();
+        let whole = chunks.saturating_mul(self.frame_len(self.chunk_size));
+        match plaintext & (self.chunk_size - 1) {
             0 => whole,
             rest => whole.saturating_add(self.frame_len(rest)),
         }

@@ -11,17 +11,19 @@ final class Layout {
     private static final int CBC_TAG = 32;
     private static final int END_FIELDS = 20;
 
-    /** Bytes of plaintext in a full frame. */
+    /** Bytes of plaintext in a full frame: a power of two, so that nothing has to be divided by it. */
     final int chunk;
     /** Bytes of a frame before its plaintext. */
     final int front;
     /** Bytes of a full frame. */
     final int fullFrame;
 
+    private final int chunkShift;
     private final boolean padded;
 
     Layout(long packed) {
         chunk = (int) (packed >>> 32);
+        chunkShift = Integer.numberOfTrailingZeros(chunk);
         front = (int) (packed >>> 16) & 0xffff;
         padded = front != GCM_FRONT;
         fullFrame = frameLength(chunk);
@@ -34,8 +36,8 @@ final class Layout {
 
     /** Bytes of all the frames that hold this much plaintext, each full but the last. */
     int sealedLength(int plaintext) {
-        int rest = plaintext % chunk;
-        return plaintext / chunk * fullFrame + (rest == 0 ? 0 : frameLength(rest));
+        int rest = plaintext & (chunk - 1);
+        return (plaintext >>> chunkShift) * fullFrame + (rest == 0 ? 0 : frameLength(rest));
     }
 
     /** Bytes of plaintext in this many bytes of frames, if each is full but the last. */

@@ -199,7 +199,7 @@ public final class SealedOutputStream extends OutputStream {
         int left = len;
         if (plainLength > 0) {
             // Where whole chunks follow, reach the next chunk boundary, so that they need no copy; otherwise fill a batch.
-            int toBoundary = (layout.chunk - plainLength % layout.chunk) % layout.chunk;
+            int toBoundary = -plainLength & (layout.chunk - 1);
             int room = left - toBoundary >= layout.chunk ? toBoundary : batchLength - plainLength;
             int copied = Math.min(room, left);
             buffer(bytes, from, copied);
@@ -211,7 +211,7 @@ public final class SealedOutputStream extends OutputStream {
             }
         }
         while (left >= layout.chunk) {
-            int batch = Math.min(left - left % layout.chunk, batchLength);
+            int batch = Math.min(left & -layout.chunk, batchLength);
             seal(bytes, from, batch);
             writeSealed();
             from += batch;
