@@ -118,15 +118,9 @@ public final class Cluster implements AutoCloseable {
         return new Job(rest, jobId, job, files, this::evidence);
     }
 
-    public int taskManagers() {
-        return taskManagers.size();
-    }
-
-    public FlinkProcess startTaskManager() throws IOException {
+    public void startTaskManager() throws IOException {
         int number = (int) processes.stream().filter(process -> process != jobManager).count();
-        FlinkProcess started = launch("taskmanager-" + number, TASK_MANAGER, spec.taskManagerSettings, spec.taskManagerFlags);
-        taskManagers.add(started);
-        return started;
+        taskManagers.add(launch("taskmanager-" + number, TASK_MANAGER, spec.taskManagerSettings, spec.taskManagerFlags));
     }
 
     /** @return the pid that was killed */
@@ -213,7 +207,7 @@ public final class Cluster implements AutoCloseable {
                 String line = lines.get(i);
                 if (line.contains("WRONG STATE") || line.contains("OutOfMemoryError") || line.contains("FATAL ERROR in native method")) {
                     faults.add(process.name() + ": " + line);
-                } else if (line.contains("in native method") && line.contains("WARNING")) {
+                } else if (line.startsWith("WARNING") && (line.contains("native method") || line.contains("JNI"))) {
                     String trace = String.join("\n", lines.subList(i, Math.min(lines.size(), i + 8)));
                     if (trace.contains("io.sealpoint.")) {
                         faults.add(process.name() + ": " + trace);

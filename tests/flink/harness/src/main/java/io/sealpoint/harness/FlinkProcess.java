@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.TimeUnit;
 
 /** One JVM of a cluster: a JobManager or a TaskManager, its log, and the certainty that it ends with us. */
 final class FlinkProcess implements AutoCloseable {
@@ -94,10 +93,6 @@ final class FlinkProcess implements AutoCloseable {
         process.destroyForcibly();
         process.waitFor();
         RUNNING.remove(process);
-    }
-
-    boolean awaitExit(long seconds) throws InterruptedException {
-        return process.waitFor(seconds, TimeUnit.SECONDS);
     }
 
     String logTail(int lines) throws IOException {

@@ -116,13 +116,6 @@ public final class Job {
         return this;
     }
 
-    public int awaitFailedCheckpoint() throws Exception {
-        return Await.answer("a checkpoint to fail", this::evidence, () -> {
-            int failed = failedCheckpoints();
-            return failed > 0 ? Optional.of(failed) : Optional.empty();
-        });
-    }
-
     /** How often the job has been started again since it was submitted, by checkpoints restored. */
     public int restores() throws IOException, InterruptedException {
         return checkpointStatistics().get("counts").get("restored").asInt();
@@ -219,14 +212,6 @@ public final class Job {
     public String awaitFailure() throws Exception {
         awaitEnd("FAILED");
         return exceptions();
-    }
-
-    /** Waits for an exception, be the job restarted after it or not. */
-    public String awaitException() throws Exception {
-        return Await.answer("the job to fail", this::evidence, () -> {
-            String found = exceptions();
-            return found.isEmpty() ? Optional.empty() : Optional.of(found);
-        });
     }
 
     public String exceptions() throws IOException, InterruptedException {

@@ -21,6 +21,8 @@ class InterruptedDemoIT {
     void leaves_no_process_behind(String signal) throws Exception {
         Product product = Product.required();
         ProcessBuilder builder = new ProcessBuilder(
+                        // Whoever runs these tests in the background has SIGINT ignored, which children inherit.
+                        "env", "--default-signal=INT",
                         Distribution.home().resolveSibling("run-demo").toString(),
                         "-Dsealpoint.jar=" + product.jar(),
                         "-Dsealpoint.cli=" + product.cli(),
