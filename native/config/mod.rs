@@ -58,6 +58,8 @@ pub struct EncryptionConfig {
     pub fips_mode: bool,
     /// On Flink: state that would be written unsealed is an error, not a warning.
     pub require_sealed: bool,
+    /// On Flink: plaintext may be restored although sealing is required.
+    pub restore_plaintext: bool,
     /// On the JVM: how bytes cross the border.
     pub jni_arrays: JniArrays,
     /// What was set, as it was set.

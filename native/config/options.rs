@@ -150,7 +150,9 @@ options! {
     FIPS_MODE = "fips-mode", Kind::Flag, Default::Value("false"), "false", "0.1",
         "Only FIPS 140-3 validated cryptography. Not in this build: `true` is refused.";
     REQUIRE_SEALED = "require-sealed", Kind::Flag, Default::Value("false"), "true", "0.1",
-        "On Flink: a directory that state may be written to unsealed stops the start, instead of a warning.";
+        "On Flink: a directory that state may be written to unsealed stops the start, instead of a warning, and no plaintext checkpoint or savepoint is restored. A job can make it stricter, never looser.";
+    RESTORE_PLAINTEXT = "restore-plaintext", Kind::Flag, Default::Value("false"), "true", "0.1",
+        "On Flink, with `require-sealed: true`: a checkpoint or savepoint that is not sealed may be restored all the same, with a warning. Nothing proves who wrote it, so set it for the one restore that brings in state from before Sealpoint, in the job's own configuration. Without `require-sealed` such a restore is allowed, with the same warning.";
     JNI_ARRAYS = "jni.arrays", Kind::Choice(&["auto", "critical", "direct"]), Default::Value("auto"), "direct", "0.1",
         "On the JVM: how bytes cross to the library. `auto` takes critical sections from JDK 22 on, where they pin regions, and `direct` below, where they would hold up the garbage collector: each frame is copied to native memory and back.";
 }

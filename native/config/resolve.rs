@@ -37,6 +37,7 @@ pub fn resolve(settings: Settings) -> Result<EncryptionConfig> {
         audit_logging: not_in_this_version(&read, &options::AUDIT_ENABLED)?,
         fips_mode: not_in_this_version(&read, &options::FIPS_MODE)?,
         require_sealed: read.flag(&options::REQUIRE_SEALED)?,
+        restore_plaintext: read.flag(&options::RESTORE_PLAINTEXT)?,
         jni_arrays: match read.choice(&options::JNI_ARRAYS)? {
             "critical" => JniArrays::Critical,
             "direct" => JniArrays::Direct,

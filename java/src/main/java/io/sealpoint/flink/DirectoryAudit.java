@@ -22,8 +22,9 @@ import java.util.function.Function;
 final class DirectoryAudit {
     private static final Logger LOG = LoggerFactory.getLogger(DirectoryAudit.class);
 
+    static final String ENABLED = Sealpoint.OPTION_PREFIX + "enabled";
     static final String REQUIRE_SEALED = Sealpoint.OPTION_PREFIX + "require-sealed";
-    static final String REQUIRE_SEALED_VARIABLE = "SEALPOINT_REQUIRE_SEALED";
+    static final String RESTORE_PLAINTEXT = Sealpoint.OPTION_PREFIX + "restore-plaintext";
 
     private static final List<String> STORAGE = List.of("execution.checkpointing.storage", "state.checkpoint-storage");
     private static final List<String> BACKEND = List.of("state.backend.type", "state.backend");
@@ -52,13 +53,20 @@ final class DirectoryAudit {
     private static final int MAX_SAID = 1000;
 
     private final Function<String, Optional<String>> config;
+    /** What the process was started with, whatever a job says. */
+    private final Function<String, Optional<String>> cluster;
     private final Function<String, Optional<String>> environment;
     private final boolean inUse;
     private final boolean ourStorage;
 
     private DirectoryAudit(
-            Function<String, Optional<String>> config, Function<String, Optional<String>> environment, boolean inUse, boolean ourStorage) {
+            Function<String, Optional<String>> config,
+            Function<String, Optional<String>> cluster,
+            Function<String, Optional<String>> environment,
+            boolean inUse,
+            boolean ourStorage) {
         this.config = config;
+        this.cluster = cluster;
         this.environment = environment;
         this.inUse = inUse;
         this.ourStorage = ourStorage;
@@ -66,19 +74,19 @@ final class DirectoryAudit {
 
     /** Of a process's configuration, at its start. */
     static DirectoryAudit ofCluster(Configuration configuration) {
-        return ofCluster(configuration, DirectoryAudit::variable);
+        return ofCluster(configuration, Sealpoint::variable);
     }
 
     static DirectoryAudit ofCluster(Configuration configuration, Function<String, Optional<String>> environment) {
         Function<String, Optional<String>> config = reader(configuration);
         boolean ourStorage = first(config, STORAGE).map(Option::value).filter(DirectoryAudit::isOurs).isPresent();
         boolean configured = !Sealpoint.options(configuration.toMap()).isEmpty();
-        return new DirectoryAudit(config, environment, configured || ourStorage, ourStorage);
+        return new DirectoryAudit(config, config, environment, configured || ourStorage, ourStorage);
     }
 
     /** Of the configuration that a job's checkpoint storage is made from: the cluster's under the job's. */
     static DirectoryAudit ofJob(ReadableConfig configuration) {
-        return new DirectoryAudit(reader(configuration), DirectoryAudit::variable, true, true);
+        return new DirectoryAudit(reader(configuration), Sealpoint.current()::option, Sealpoint::variable, true, true);
     }
 
     /** Whether Sealpoint is in use: one of its options is set, or its storage class. */
@@ -136,13 +144,27 @@ final class DirectoryAudit {
                 option + " is not sealed: " + what + " would be written there in clear; use " + SealedPaths.PREFIX + "... instead"));
     }
 
-    /** Whether nothing may be in clear: {@code sealpoint.require-sealed}, which its variable overrides as it does in the native library. */
+    /** Whether nothing may be in clear: {@code sealpoint.require-sealed}, of the cluster or of the job. A job cannot take it back. */
     boolean requireSealed() {
-        String value = environment.apply(REQUIRE_SEALED_VARIABLE).or(() -> config.apply(REQUIRE_SEALED)).orElse("false").trim();
-        if (!value.equals("true") && !value.equals("false")) {
-            throw new IllegalConfigurationException(REQUIRE_SEALED + " is '" + value + "'; it must be true or false");
-        }
-        return value.equals("true");
+        return flag(REQUIRE_SEALED, cluster, false) || flag(REQUIRE_SEALED, config, false);
+    }
+
+    /** Whether plaintext may be restored although sealing is required. */
+    boolean restorePlaintext() {
+        return flag(RESTORE_PLAINTEXT, config, false);
+    }
+
+    boolean enabled() {
+        return flag(ENABLED, config, true);
+    }
+
+    /** A flag, which its environment variable overrides as it does in the native library. */
+    private boolean flag(String key, Function<String, Optional<String>> from, boolean otherwise) {
+        Optional<String> value = environment.apply(key).or(() -> from.apply(key)).map(String::trim);
+        value.filter(text -> !text.equals("true") && !text.equals("false")).ifPresent(text -> {
+            throw new IllegalConfigurationException(key + " is '" + text + "'; it must be true or false");
+        });
+        return value.map("true"::equals).orElse(otherwise);
     }
 
     private static void sayOnce(String finding) {
@@ -161,10 +183,6 @@ final class DirectoryAudit {
 
     private static Function<String, Optional<String>> reader(ReadableConfig configuration) {
         return key -> configuration.getOptional(ConfigOptions.key(key).stringType().noDefaultValue());
-    }
-
-    private static Optional<String> variable(String name) {
-        return Optional.ofNullable(System.getenv(name));
     }
 
     private static Optional<Option> first(Function<String, Optional<String>> config, List<String> names) {

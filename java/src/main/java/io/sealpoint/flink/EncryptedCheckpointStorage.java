@@ -13,6 +13,7 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
     private static final long serialVersionUID = 1L;
 
     private final boolean sealing;
+    private final boolean restoresPlaintext;
     private final Path checkpoints;
     private final Path savepoints;
     private final boolean subdirectoryPerJob;
@@ -20,8 +21,15 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
     private final int writeBuffer;
 
     EncryptedCheckpointStorage(
-            boolean sealing, Path checkpoints, Path savepoints, boolean subdirectoryPerJob, int inlineBelow, int writeBuffer) {
+            boolean sealing,
+            boolean restoresPlaintext,
+            Path checkpoints,
+            Path savepoints,
+            boolean subdirectoryPerJob,
+            int inlineBelow,
+            int writeBuffer) {
         this.sealing = sealing;
+        this.restoresPlaintext = restoresPlaintext;
         this.checkpoints = sealing ? SealedPaths.seal(checkpoints) : checkpoints;
         this.savepoints = sealing && savepoints != null ? SealedPaths.seal(savepoints) : savepoints;
         this.subdirectoryPerJob = subdirectoryPerJob;
@@ -29,6 +37,7 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
         this.writeBuffer = writeBuffer;
     }
 
+    /** Flink disposes of savepoints by this, so what lies there may be in clear. It restores by {@link EncryptedCheckpointStorageAccess}. */
     @Override
     public CompletedCheckpointStorageLocation resolveCheckpoint(String pointer) throws IOException {
         return CheckpointPointers.resolve(pointer);
@@ -36,7 +45,8 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
 
     @Override
     public CheckpointStorageAccess createCheckpointStorage(JobID job) throws IOException {
-        return new EncryptedCheckpointStorageAccess(sealing, checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
+        return new EncryptedCheckpointStorageAccess(
+                sealing, restoresPlaintext, checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
     }
 
     @Override

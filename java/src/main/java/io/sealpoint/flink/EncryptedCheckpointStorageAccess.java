@@ -21,13 +21,22 @@ import java.io.IOException;
  */
 final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
     private final boolean sealing;
+    private final boolean restoresPlaintext;
     private final JobID job;
 
     EncryptedCheckpointStorageAccess(
-            boolean sealing, Path checkpoints, Path savepoints, boolean subdirectoryPerJob, JobID job, int inlineBelow, int writeBuffer)
+            boolean sealing,
+            boolean restoresPlaintext,
+            Path checkpoints,
+            Path savepoints,
+            boolean subdirectoryPerJob,
+            JobID job,
+            int inlineBelow,
+            int writeBuffer)
             throws IOException {
         super(checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
         this.sealing = sealing;
+        this.restoresPlaintext = restoresPlaintext;
         this.job = job;
     }
 
@@ -67,9 +76,10 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
                 checkpointsDirectory, getDefaultSavepointDirectory(), environment.getJobID(), fileSizeThreshold, writeBufferSize, manager, environment);
     }
 
+    /** On the JobManager, when a job is restored from here. */
     @Override
     public CompletedCheckpointStorageLocation resolveCheckpoint(String pointer) throws IOException {
-        return CheckpointPointers.resolve(pointer);
+        return restoresPlaintext ? CheckpointPointers.resolve(pointer) : CheckpointPointers.resolveSealed(pointer);
     }
 
     private CheckpointStorageLocation guarded(

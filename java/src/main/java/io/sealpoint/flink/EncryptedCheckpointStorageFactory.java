@@ -1,8 +1,6 @@
 package io.sealpoint.flink;
 
 import org.apache.flink.configuration.CheckpointingOptions;
-import org.apache.flink.configuration.ConfigOption;
-import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.IllegalConfigurationException;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.runtime.state.CheckpointStorageFactory;
@@ -19,24 +17,22 @@ import org.slf4j.LoggerFactory;
 public final class EncryptedCheckpointStorageFactory implements CheckpointStorageFactory<EncryptedCheckpointStorage> {
     private static final Logger LOG = LoggerFactory.getLogger(EncryptedCheckpointStorageFactory.class);
 
-    private static final ConfigOption<Boolean> ENABLED =
-            ConfigOptions.key(Sealpoint.OPTION_PREFIX + "enabled").booleanType().noDefaultValue();
-
     @Override
     public EncryptedCheckpointStorage createFromConfig(ReadableConfig config, ClassLoader classLoader) {
-        boolean sealing = config.getOptional(ENABLED).orElse(true);
         DirectoryAudit audit = DirectoryAudit.ofJob(config);
+        boolean sealing = audit.enabled();
         if (sealing) {
             audit.run();
         } else if (audit.requireSealed()) {
             throw new IllegalConfigurationException(
-                    ENABLED.key() + " is false, but " + DirectoryAudit.REQUIRE_SEALED + " is true: remove one of the two");
+                    DirectoryAudit.ENABLED + " is false, but " + DirectoryAudit.REQUIRE_SEALED + " is true: remove one of the two");
         } else {
-            LOG.warn("Sealpoint: {} is false: NOTHING NEW IS SEALED, checkpoints and savepoints are written in clear", ENABLED.key());
+            LOG.warn("Sealpoint: {} is false: NOTHING NEW IS SEALED, checkpoints and savepoints are written in clear", DirectoryAudit.ENABLED);
         }
         FileSystemCheckpointStorage plain = FileSystemCheckpointStorage.createFromConfig(config, classLoader);
         return new EncryptedCheckpointStorage(
                 sealing,
+                !audit.requireSealed() || audit.restorePlaintext(),
                 plain.getCheckpointPath(),
                 plain.getSavepointPath(),
                 config.get(CheckpointingOptions.CREATE_CHECKPOINT_SUB_DIR),

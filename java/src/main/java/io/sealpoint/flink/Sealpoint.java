@@ -2,6 +2,7 @@ package io.sealpoint.flink;
 
 import io.sealpoint.ArrayMode;
 import io.sealpoint.SealpointEngine;
+import io.sealpoint.SealpointException;
 
 import org.apache.flink.configuration.Configuration;
 import org.slf4j.Logger;
@@ -10,7 +11,9 @@ import org.slf4j.LoggerFactory;
 import java.io.IOException;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Function;
 
 /**
  * What all sealed file systems of this process share: the configuration, and one engine for it. The engine opens at first use and stays,
@@ -20,7 +23,7 @@ final class Sealpoint {
     static final String OPTION_PREFIX = "sealpoint.";
 
     private static final Logger LOG = LoggerFactory.getLogger(Sealpoint.class);
-    private static final String ARRAYS = "jni.arrays";
+    private static final String ARRAYS = OPTION_PREFIX + "jni.arrays";
 
     private static Sealpoint current = new Sealpoint(Map.of());
 
@@ -55,9 +58,27 @@ final class Sealpoint {
         return options;
     }
 
+    /** The value of {@code sealpoint.x} in this process's configuration. */
+    Optional<String> option(String key) {
+        return Optional.ofNullable(options.get(key.substring(OPTION_PREFIX.length())));
+    }
+
+    /** The environment variable of {@code sealpoint.x-y.z}, {@code SEALPOINT_X_Y_Z}, which overrides the configuration. */
+    static Optional<String> variable(String key) {
+        return Optional.ofNullable(System.getenv(variableName(key)));
+    }
+
+    static String variableName(String key) {
+        return key.toUpperCase(Locale.ROOT).replace('.', '_').replace('-', '_');
+    }
+
+    static ArrayMode arrays(Function<String, Optional<String>> environment, Function<String, Optional<String>> config) throws SealpointException {
+        return ArrayMode.parse(environment.apply(ARRAYS).or(() -> config.apply(ARRAYS)).orElse("auto").trim());
+    }
+
     synchronized SealpointEngine engine() throws IOException {
         if (engine == null) {
-            arrays = ArrayMode.parse(options.getOrDefault(ARRAYS, "auto"));
+            arrays = arrays(Sealpoint::variable, this::option);
             engine = SealpointEngine.open(options);
             LOG.info(
                     "Sealpoint {} seals what Flink writes under sealed+ paths; options {}, arrays cross to native code as {}.",

@@ -142,6 +142,24 @@ class CheckpointStorageTest {
     }
 
     @Test
+    void a_plaintext_savepoint_is_refused_where_sealing_is_required_unless_the_job_says_otherwise() throws IOException {
+        String savepoint = "file:" + Files.createDirectories(directory.resolve("old"));
+        Files.write(directory.resolve("old/_metadata"), new byte[100]);
+        FlinkSetup.start("sealpoint.require-sealed", "true");
+        for (String said : new String[] {"true", "false"}) {
+            configuration.setString("sealpoint.require-sealed", said);
+            CheckpointStorageAccess strict = access(configuration);
+            NotSealedException error = assertThrows(NotSealedException.class, () -> strict.resolveCheckpoint(savepoint));
+            assertTrue(error.getMessage().contains(savepoint) && error.getMessage().contains("sealpoint.restore-plaintext"), error.getMessage());
+        }
+        assertEquals(savepoint, storage(configuration).resolveCheckpoint(savepoint).getExternalPointer(), "to be disposed of");
+        configuration.setString("sealpoint.restore-plaintext", "true");
+        CheckpointStorageAccess lenient = access(configuration);
+        assertEquals(savepoint, lenient.resolveCheckpoint(savepoint).getExternalPointer());
+        assertThrows(NotSealedException.class, () -> lenient.resolveCheckpoint("sealed+" + savepoint));
+    }
+
+    @Test
     void sealing_can_be_turned_off_in_so_many_words() throws IOException {
         configuration.setString("sealpoint.enabled", "false");
         FsCheckpointStorageLocation location = (FsCheckpointStorageLocation) access(configuration).initializeLocationForCheckpoint(1);

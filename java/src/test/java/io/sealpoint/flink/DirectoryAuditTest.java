@@ -1,22 +1,33 @@
 package io.sealpoint.flink;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.sealpoint.ArrayMode;
 
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.IllegalConfigurationException;
 import org.apache.flink.core.fs.FileSystem;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
+import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 
 /** No directory that Flink may write state to in clear goes unnamed. */
 class DirectoryAuditTest {
     private static final String OURS = "io.sealpoint.flink.EncryptedCheckpointStorageFactory";
+
+    @BeforeEach
+    void start() {
+        FlinkSetup.start();
+    }
 
     @ParameterizedTest
     @CsvSource({
@@ -93,8 +104,27 @@ class DirectoryAuditTest {
         Configuration configuration = FlinkSetup.configuration("sealpoint.require-sealed", "false", "jobmanager.archive.fs.dir", "file:/archive");
         DirectoryAudit.ofCluster(configuration, name -> Optional.empty()).run();
         DirectoryAudit required =
-                DirectoryAudit.ofCluster(configuration, name -> Optional.of(name).filter("SEALPOINT_REQUIRE_SEALED"::equals).map(set -> "true"));
+                DirectoryAudit.ofCluster(configuration, name -> Optional.of(name).filter("sealpoint.require-sealed"::equals).map(set -> "true"));
         assertThrows(IllegalConfigurationException.class, required::run);
+    }
+
+    @Test
+    void sealing_that_the_cluster_requires_is_required_of_every_job() {
+        FlinkSetup.start("sealpoint.require-sealed", "true");
+        assertTrue(DirectoryAudit.ofJob(FlinkSetup.configuration("sealpoint.require-sealed", "false")).requireSealed());
+        FlinkSetup.start("sealpoint.require-sealed", "false");
+        assertTrue(DirectoryAudit.ofJob(FlinkSetup.configuration("sealpoint.require-sealed", "true")).requireSealed());
+        assertFalse(DirectoryAudit.ofJob(FlinkSetup.configuration()).requireSealed());
+    }
+
+    @Test
+    void options_that_java_reads_have_the_variables_that_the_native_library_knows() throws IOException {
+        assertEquals("SEALPOINT_REQUIRE_SEALED", Sealpoint.variableName("sealpoint.require-sealed"));
+        assertEquals("SEALPOINT_JNI_ARRAYS", Sealpoint.variableName("sealpoint.jni.arrays"));
+        Function<String, Optional<String>> critical = key -> Optional.of(key).filter("sealpoint.jni.arrays"::equals).map(set -> "critical");
+        Function<String, Optional<String>> direct = key -> Optional.of(key).filter("sealpoint.jni.arrays"::equals).map(set -> "direct");
+        assertEquals(ArrayMode.CRITICAL, Sealpoint.arrays(critical, direct));
+        assertEquals(ArrayMode.DIRECT, Sealpoint.arrays(key -> Optional.empty(), direct));
     }
 
     @Test

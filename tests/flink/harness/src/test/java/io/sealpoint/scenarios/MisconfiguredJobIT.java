@@ -137,16 +137,20 @@ class MisconfiguredJobIT {
     }
 
     @Test
-    void a_plaintext_checkpoint_is_restored_but_not_built_upon() throws Exception {
+    void a_plaintext_checkpoint_is_restored_where_a_job_asks_for_it_but_not_built_upon() throws Exception {
         Path plain = plainDirectory;
         String retained = plaintextCheckpoint(plain);
 
-        Job claiming = submit(JOB.restoredFrom(retained, Claim.CLAIM)).awaitRunning().pace(200);
+        submit(JOB.restoredFrom(retained, Claim.NO_CLAIM));
+        cluster.awaitLogLine("is not sealed, and sealpoint.require-sealed is true", plain.toString());
+
+        JobSpec asking = JOB.with("sealpoint.restore-plaintext", "true");
+        Job claiming = submit(asking.restoredFrom(retained, Claim.CLAIM)).awaitRunning().pace(200);
         cluster.awaitLogLine("Sealpoint refuses checkpoint", plain.toString());
         assertEquals(0, claiming.completedCheckpoints());
         claiming.abandon();
 
-        Job moving = submit(JOB.restoredFrom(retained, Claim.NO_CLAIM)).awaitRunning().pace(200);
+        Job moving = submit(asking.restoredFrom(retained, Claim.NO_CLAIM)).awaitRunning().pace(200);
         moving.awaitCheckpoints(1);
         assertSealed(Scan.of(storage.root()));
         moving.finishAndCheck();
