@@ -4,6 +4,7 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * Reads the plaintext of a sealed file, every frame verified before a byte of it is released, in constant memory. Positions are those of
@@ -15,6 +16,8 @@ public final class SealedInputStream extends InputStream {
     private static final int MAX_TURNS_AT_END = 4;
     /** A skip within this many batches reads on; a longer one seeks. */
     private static final int SKIP_BATCHES = 2;
+
+    private static final long NOWHERE = -1;
 
     private final ByteSource source;
     private final Opener opener;
@@ -48,7 +51,12 @@ public final class SealedInputStream extends InputStream {
     /** How many chunks to fetch at a time: one after a seek, more when reading goes on. */
     private int window = 1;
 
-    private Thread reader;
+    /**
+     * Who is inside: one thread that opens frames, or, for good, the one that closed the stream while none was. What the latter finds here
+     * nobody else touches any more, except plaintext that is yet to be delivered, which single-byte reads take without looking here.
+     */
+    private final AtomicBoolean busy = new AtomicBoolean();
+
     private volatile boolean closed;
 
     /**
@@ -81,7 +89,6 @@ public final class SealedInputStream extends InputStream {
         this.sealedStart = opener.headLength();
         this.sealedEnd = head.length;
         this.sealedPosition = sealedStart;
-        this.reader = Thread.currentThread();
     }
 
     @Override
@@ -95,17 +102,23 @@ public final class SealedInputStream extends InputStream {
     @Override
     public int read(byte[] bytes, int off, int len) throws IOException {
         Objects.checkFromIndexSize(off, len, bytes.length);
+        checkOpen();
         if (len == 0) {
             return 0;
         }
         if (plainStart == plainEnd) {
-            if (takesNextFrame(len)) {
-                plainStart = 0;
-                plainEnd = 0;
-                return openNext(bytes, off, len);
-            }
-            if (!fill()) {
-                return -1;
+            enter();
+            try {
+                if (takesNextFrame(len)) {
+                    plainStart = 0;
+                    plainEnd = 0;
+                    return openNext(bytes, off, len);
+                }
+                if (!fillInside()) {
+                    return -1;
+                }
+            } finally {
+                leave();
             }
         }
         int copied = Math.min(len, plainEnd - plainStart);
@@ -173,17 +186,14 @@ public final class SealedInputStream extends InputStream {
             return;
         }
         closed = true;
-        if (reader == Thread.currentThread()) {
-            // Only the thread that reads knows that nobody is inside.
+        if (busy.compareAndSet(false, true)) {
             Scratch.give(sealed);
-            Scratch.give(plain);
             sealed = Scratch.NONE;
-            sealedStart = 0;
-            sealedEnd = 0;
-            plain = Scratch.NONE;
-            position -= plainEnd - plainStart;
-            plainStart = 0;
-            plainEnd = 0;
+            // At the end there is nothing left to deliver. Before it a reader may be at the plaintext, so that is the garbage collector's.
+            if (ended) {
+                Scratch.give(plain);
+                plain = Scratch.NONE;
+            }
         }
         opener.close();
         source.close();
@@ -202,6 +212,25 @@ public final class SealedInputStream extends InputStream {
 
     /** Opens the next frames into the buffer; false at the end. */
     private boolean fill() throws IOException {
+        enter();
+        try {
+            return fillInside();
+        } finally {
+            leave();
+        }
+    }
+
+    private void enter() throws IOException {
+        if (!busy.compareAndSet(false, true)) {
+            throw closed ? closedError() : new IOException(path + ": another thread is reading this stream");
+        }
+    }
+
+    private void leave() {
+        busy.set(false);
+    }
+
+    private boolean fillInside() throws IOException {
         checkOpen();
         plainStart = 0;
         plainEnd = 0;
@@ -227,7 +256,6 @@ public final class SealedInputStream extends InputStream {
     /** Opens at least one frame at the current position; -1 at the end. */
     private int openNext(byte[] out, int off, int len) throws IOException {
         checkOpen();
-        reader = Thread.currentThread();
         if (ended) {
             return -1;
         }
@@ -311,6 +339,11 @@ public final class SealedInputStream extends InputStream {
                 source.seek(wants);
             } catch (EOFException pastTheEnd) {
                 beyondEnd = true;
+            } catch (IOException | RuntimeException error) {
+                // Nobody knows where the source stands: whoever reads next goes to its place again.
+                sealedPosition = NOWHERE;
+                openerPosition = NOWHERE;
+                throw error;
             }
         }
         sealedPosition = wants;

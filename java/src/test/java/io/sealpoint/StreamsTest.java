@@ -9,6 +9,10 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -83,6 +87,105 @@ class StreamsTest {
                 out.write(plain, 30_001, plain.length - 30_001);
                 out.close();
                 assertArrayEquals(plain, open(engine, file.bytes.toByteArray(), mode).readAllBytes());
+            }
+        }
+    }
+
+    /** The buffers of a closed stream go to the next one, so they must not be those that a reader is still at. */
+    @Test
+    void a_stream_closed_by_another_thread_delivers_its_own_bytes_or_none() throws Exception {
+        byte[] ones = new byte[60_000];
+        byte[] twos = new byte[60_000];
+        Arrays.fill(ones, (byte) 1);
+        Arrays.fill(twos, (byte) 2);
+        ExecutorService readers = Executors.newSingleThreadExecutor();
+        try (SealpointEngine engine = TestKeys.engine("chunk-size", "4kb")) {
+            byte[] sealedOnes = seal(engine, ArrayMode.DIRECT, ones);
+            byte[] sealedTwos = seal(engine, ArrayMode.DIRECT, twos);
+            for (int round = 0; round < 3000; round++) {
+                SealedInputStream shared = open(engine, sealedOnes, ArrayMode.DIRECT);
+                int before = round % 3 == 0 ? 0 : shared.read();
+                boolean singly = round % 2 == 0;
+                CountDownLatch reading = new CountDownLatch(1);
+                Future<Integer> delivered = readers.submit(() -> {
+                    reading.countDown();
+                    return readUntilClosed(shared, singly);
+                });
+                reading.await();
+                Thread.yield();
+                shared.close();
+                try (SealedInputStream next = open(engine, sealedTwos, ArrayMode.DIRECT)) {
+                    assertArrayEquals(twos, next.readAllBytes());
+                }
+                int count = delivered.get();
+                assertTrue(before <= 1 && count <= ones.length, before + ", " + count);
+            }
+        } finally {
+            readers.shutdownNow();
+        }
+    }
+
+    private static int readUntilClosed(SealedInputStream in, boolean singly) throws IOException {
+        int count = 0;
+        byte[] block = new byte[700];
+        while (true) {
+            int read;
+            try {
+                block[0] = 1;
+                read = singly ? in.read() : in.read(block);
+            } catch (IOException closed) {
+                assertTrue(closed.getMessage().contains("close"), closed.getMessage()); // the stream's own words or its source's
+                return count;
+            }
+            if (read < 0) {
+                return count;
+            }
+            int length = singly ? 1 : read;
+            for (int i = 0; i < length; i++) {
+                assertEquals(1, singly ? read : block[i], "byte " + (count + i));
+            }
+            count += length;
+        }
+    }
+
+    @Test
+    void a_seek_that_failed_in_storage_may_be_tried_again() throws IOException {
+        try (SealpointEngine engine = TestKeys.engine("chunk-size", "4kb")) {
+            byte[] plain = new byte[500_000];
+            new Random(3).nextBytes(plain);
+            ByteSource file = MemoryFile.source(seal(engine, ArrayMode.DIRECT, plain));
+            int[] failures = {0};
+            ByteSource source = new ByteSource() {
+                @Override
+                public int read(byte[] bytes, int off, int len) throws IOException {
+                    return file.read(bytes, off, len);
+                }
+
+                @Override
+                public void seek(long position) throws IOException {
+                    if (failures[0] > 0) {
+                        failures[0]--;
+                        throw new IOException("storage is away");
+                    }
+                    file.seek(position);
+                }
+
+                @Override
+                public void close() throws IOException {
+                    file.close();
+                }
+            };
+            try (SealedInputStream in = SealedInputStream.open(engine, source, ArrayMode.DIRECT, PATH, null)) {
+                for (int target : new int[] {400_001, 7, 250_000, 499_999, 4096}) {
+                    in.seek(target);
+                    failures[0] = 2;
+                    assertEquals("storage is away", assertThrows(IOException.class, in::read).getMessage());
+                    assertEquals("storage is away", assertThrows(IOException.class, () -> in.read(new byte[9000])).getMessage());
+                    assertEquals(plain[target] & 0xff, in.read(), "at " + target);
+                    assertEquals(target + 1, in.position());
+                }
+                byte[] rest = in.readAllBytes();
+                assertArrayEquals(Arrays.copyOfRange(plain, 4097, plain.length), rest);
             }
         }
     }
