@@ -142,8 +142,11 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
 
     @Override
     public boolean rename(Path from, Path to) throws IOException {
-        Path source = SealedPaths.unseal(from);
+        Path source = visible(from);
         Path target = SealedPaths.unseal(to);
+        if (isSidecar(target)) {
+            throw new IOException(to + ": this name is reserved for Sealpoint's rewrapped keys");
+        }
         String bound = SealedPaths.subject(source);
         String expected = SealedPaths.subject(target);
         boolean keepsItsName = bound == null ? expected == null : bound.equals(expected);

@@ -180,6 +180,10 @@ class SealedFileSystemTest {
         assertThrows(FileNotFoundException.class, () -> fileSystem.open(sealed(sidecar)));
         assertThrows(IOException.class, () -> fileSystem.create(sealed(sidecar), WriteMode.OVERWRITE));
         write(sealed(checkpoint.resolve("state")), SECRET);
+        assertThrows(FileNotFoundException.class, () -> fileSystem.rename(sealed(sidecar), sealed(checkpoint.resolve("keys"))));
+        Path hidden = sealed(directory.resolve(".sealpoint-keys"));
+        IOException reserved = assertThrows(IOException.class, () -> fileSystem.rename(sealed(checkpoint.resolve("state")), hidden));
+        assertTrue(reserved.getMessage().contains("reserved"), reserved.getMessage());
         assertThrows(IOException.class, () -> fileSystem.delete(sealed(checkpoint), false));
         assertTrue(Files.exists(sidecar));
         assertTrue(fileSystem.delete(sealed(checkpoint.resolve("state")), false));
