@@ -18,7 +18,7 @@ public final class Run {
     private static final List<String> MAIN_PEERS = List.of("sealpoint", "corretto", "jce");
 
     private final boolean quick = Boolean.getBoolean("bench.quick");
-    private final int rounds = quick ? 2 : 5;
+    private final int rounds = quick ? 2 : 4;
     private final Samples samples = new Samples();
     private final List<Jdk> jdks = new ArrayList<>();
     private final RawCipher raw = new RawCipher(Path.of(System.getProperty("bench.raw")), samples);
