@@ -76,4 +76,4 @@ config-doc: native ## write docs/CONFIG.md from the option table
 	$(CLI) config reference > docs/CONFIG.md
 
 clean: ## remove what was built
-	rm -rf target java/target tests/flink/target benches/jmh/target
+	rm -rf target java/target tests/flink/target tests/flink/*/target benches/jmh/target

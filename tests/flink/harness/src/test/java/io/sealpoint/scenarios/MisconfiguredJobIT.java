@@ -1,6 +1,7 @@
 package io.sealpoint.scenarios;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
@@ -141,8 +142,9 @@ class MisconfiguredJobIT {
         Path plain = plainDirectory;
         String retained = plaintextCheckpoint(plain);
 
-        submit(JOB.restoredFrom(retained, Claim.NO_CLAIM));
-        cluster.awaitLogLine("is not sealed, and sealpoint.require-sealed is true", plain.toString());
+        Exception refusal = assertThrows(Exception.class, () -> submit(JOB.restoredFrom(retained, Claim.NO_CLAIM)));
+        assertTrue(refusal.getMessage().contains(plain + "/"), refusal.getMessage());
+        assertTrue(refusal.getMessage().contains("is not sealed, and sealpoint.require-sealed is true"), refusal.getMessage());
 
         JobSpec asking = JOB.with("sealpoint.restore-plaintext", "true");
         Job claiming = submit(asking.restoredFrom(retained, Claim.CLAIM)).awaitRunning().pace(200);
