@@ -1,5 +1,6 @@
 //! Key services behind one trait: whoever holds the key-encryption keys (KEK) wraps and unwraps our data keys.
 
+pub mod bind;
 mod connect;
 pub mod local;
 
