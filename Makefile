@@ -12,13 +12,16 @@ JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
 UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools build native jar demo test test-rust miri test-abi test-java test-flink soak bench lint fmt header config-doc clean
+.PHONY: help tools test-tools build native jar demo test test-rust test-kms kms-env miri test-abi test-java test-flink soak bench lint fmt header config-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 tools: ## check (as root on Debian or Ubuntu: install) the tools that the build needs
 	@tools/check
+
+test-tools: ## the same for the tests
+	@tools/check tests
 
 build: tools native jar ## the library, the command-line tool and the jar
 	@ls -l $(NATIVE) $(CLI) $(JAR)
@@ -32,10 +35,16 @@ jar: native ## java/target/sealpoint-flink-*.jar with the library inside
 demo: tools jar ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
 	@tests/flink/run-demo $(UNDER_TEST)
 
-test: tools lint test-rust miri test-abi test-java test-flink ## everything
+test: test-tools lint test-rust miri test-abi test-java test-flink ## everything
 
-test-rust: ## unit, property, vector and second-decoder tests of the native core
+test-rust: kms-env ## unit, property, vector and second-decoder tests of the native core, and test-kms
 	cargo test
+
+test-kms: kms-env ## one contract for every key service, against servers that the tests start
+	cargo test --test kms
+
+kms-env: test-tools # what test-kms starts
+	@tools/kms-env
 
 miri: ## the tests that need no C code, under Miri, where it is installed
 	@if cargo +nightly miri --version >/dev/null 2>&1; then \
