@@ -2,7 +2,13 @@
 
 pub mod bind;
 mod connect;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod local;
+#[cfg(feature = "http")]
+pub mod timestamp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::fmt;
 use std::time::SystemTime;
