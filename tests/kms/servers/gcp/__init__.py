@@ -1,0 +1,1 @@
+"""The parts of the Cloud KMS test server: see ../gcp_kms.py."""
