@@ -304,7 +304,7 @@ struct Runtime {
 impl Runtime {
     fn start() -> Result<Runtime> {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()
             .map_err(|error| Error::io("start the runtime", &error))?;
         let handle = runtime.handle().clone();

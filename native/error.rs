@@ -1,6 +1,7 @@
 //! One error type for the whole library, each kind with a stable number that C and Java callers can rely on.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What every fallible function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,6 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     kind: Kind,
     message: String,
+    retry_after: Option<Duration>,
 }
 
 /// The kinds of failure. A new kind must choose its [`Code`] in [`Kind::code`], which has no wildcard arm.
@@ -65,6 +67,8 @@ pub enum Kind {
     WrappedKey,
     /// The local keyring file is missing, unprotected, damaged, or its passphrase is wrong.
     Keyring,
+    /// The key-encryption key is scheduled for deletion: it can still be saved.
+    KeyPendingDeletion,
     /// No data key may be used for sealing any more: the key service has been away for too long.
     Outage,
 }
@@ -75,7 +79,7 @@ pub struct Code(pub u32);
 
 impl Kind {
     /// Every kind, in the order of its code.
-    pub const ALL: [Kind; 25] = [
+    pub const ALL: [Kind; 26] = [
         Kind::InvalidArgument,
         Kind::Config,
         Kind::Io,
@@ -101,6 +105,7 @@ impl Kind {
         Kind::WrappedKey,
         Kind::Keyring,
         Kind::Outage,
+        Kind::KeyPendingDeletion,
     ];
 
     /// The stable number of this kind.
@@ -131,12 +136,13 @@ impl Kind {
             Kind::WrappedKey => 48,
             Kind::Keyring => 49,
             Kind::Outage => 50,
+            Kind::KeyPendingDeletion => 51,
         })
     }
 
     /// An error of this kind.
     pub fn error(self, message: impl fmt::Display) -> Error {
-        Error { kind: self, message: message.to_string() }
+        Error { kind: self, message: message.to_string(), retry_after: None }
     }
 }
 
@@ -154,6 +160,23 @@ impl Error {
     /// What happened.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// How long the key service asked us to wait before we call it again, if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The same error, with the pause that the key service asked for.
+    #[must_use]
+    pub fn after(mut self, pause: Option<Duration>) -> Error {
+        self.retry_after = pause;
+        self
+    }
+
+    /// True for a failure that may pass by itself: the call may be tried again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, Kind::KmsUnavailable | Kind::KmsThrottled | Kind::KmsTimeout)
     }
 
     /// The same error, its text led by the file, key or step it happened to.
@@ -178,7 +201,7 @@ mod tests {
         let codes: Vec<u32> = Kind::ALL.iter().map(|kind| kind.code().0).collect();
         assert_eq!(
             codes,
-            [1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50]
+            [1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51]
         );
     }
 

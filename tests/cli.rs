@@ -71,9 +71,6 @@ fn a_mistake_is_exit_code_2_and_one_line_that_says_what_to_do() {
 
 #[test]
 fn what_is_not_in_this_version_is_said() {
-    let (code, _, err) = check("kms = {provider = 'aws', aws = {region = 'x', key-id = 'y'}}", &[]);
-    assert_eq!(code, Some(0));
-    assert!(err.contains("'aws' is not in this version"), "{err}");
     let (_, _, err) = check(&format!("{GOOD}\n[key-rotation]\ninterval-days = 7\n"), &[]);
     assert!(err.contains("sealpoint keyring rotate"), "{err}");
 }

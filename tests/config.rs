@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sealpoint::config::{DataKeyScope, EncryptionAlgorithm, EncryptionConfig, KmsProvider, Settings, reference};
+use sealpoint::config::{
+    DataKeyScope, EncryptionAlgorithm, EncryptionConfig, KmsProvider, LocalHsmConfig, Require, Settings, reference,
+};
 use sealpoint::error::Kind;
 
 const BASE: [(&str, &str); 2] = [("kms.provider", "local"), ("kms.local.keyring", "/etc/keyring.json")];
@@ -32,7 +34,9 @@ fn two_keys_are_enough_and_the_rest_has_the_specified_defaults() {
     assert_eq!(config.data_key.scope, DataKeyScope::Checkpoint);
     assert_eq!(config.key_rotation, sealpoint::config::KeyRotationPolicy::default());
     assert_eq!((config.key_rotation.interval_days, config.key_rotation.max_age_days), (30, 90));
-    let KmsProvider::LocalHsm(local) = &config.kms_provider else { panic!("local is the keyring") };
+    let KmsProvider::LocalHsm(LocalHsmConfig::Keyring(local)) = &config.kms_provider else {
+        panic!("local is the keyring")
+    };
     assert_eq!(local.key, "sealpoint");
 }
 
@@ -142,8 +146,11 @@ fn the_environment_overrides_and_may_complete_the_file() {
 #[test]
 fn a_tenant_has_its_own_key_of_the_same_provider() {
     let config = with(&[("tenants.a.key", "kek-a"), ("tenants.a.paths", "s3://b/a")]).unwrap();
-    let key = |tenant| match config.kms_provider_of(tenant) {
-        KmsProvider::LocalHsm(local) => local.key,
+    let key = |tenant| match &config.kms_slots_of(tenant)[..] {
+        [slot] => match &slot.provider {
+            KmsProvider::LocalHsm(LocalHsmConfig::Keyring(keyring)) => keyring.key.clone(),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     };
     assert_eq!((key("a").as_str(), key("default").as_str()), ("kek-a", "sealpoint"));
@@ -171,6 +178,9 @@ fn the_committed_reference_is_what_the_code_says() {
 fn every_option_is_read_and_every_example_holds() {
     for option in sealpoint::config::options::ALL {
         let key = option.key_of("a");
+        if key.starts_with("kms.fallback") {
+            continue; // read with a fallback: a test of its own
+        }
         if key.starts_with("kms.") && !key.starts_with("kms.local.") && key.matches('.').count() == 2 {
             continue; // of another provider: the next test
         }
@@ -186,14 +196,115 @@ fn every_option_is_read_and_every_example_holds() {
     }
 }
 
+/// The examples of a provider's keys, those of the login that `kms.vault.auth` does not name left out.
+fn examples(provider: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let own = sealpoint::config::options::ALL.iter().filter(move |option| option.provider() == Some(provider));
+    let other_logins = ["kms.vault.token-file", "kms.vault.role-id", "kms.vault.secret-id-file"];
+    own.filter(move |option| !other_logins.contains(&option.key)).map(|option| (option.key, option.example))
+}
+
 #[test]
 fn each_provider_is_read_with_its_own_keys() {
-    let options = sealpoint::config::options::ALL;
-    for provider in ["local", "aws", "azure", "gcp"] {
-        let front = format!("kms.{provider}.");
-        let own =
-            options.iter().filter(|option| option.key.starts_with(&front)).map(|option| (option.key, option.example));
-        let config = EncryptionConfig::from_pairs(own.chain([("kms.provider", provider)])).unwrap();
-        assert_eq!(config.kms_provider.name(), provider);
+    for provider in sealpoint::config::options::PROVIDERS {
+        let config = EncryptionConfig::from_pairs(examples(provider).chain([("kms.provider", *provider)])).unwrap();
+        assert_eq!(config.kms_provider.name(), *provider);
     }
+}
+
+#[test]
+fn a_fallback_differs_from_the_primary_in_what_is_set() {
+    let config = EncryptionConfig::from_toml(
+        r#"
+        tenants.a.key = "alias/a"
+        tenants.b.key = ["alias/b", "alias/b-dr", "b"]
+        [kms]
+        provider = "aws"
+        aws = { region = "eu-central-1", key-id = "alias/flink", profile = "flink" }
+        fallbacks = ["dr", "onsite"]
+        require = "all"
+        ca-file = "/ca.pem"
+        [kms.fallback.dr]
+        aws.region = "eu-west-1"
+        [kms.fallback.onsite]
+        provider = "vault"
+        ca-file = "/vault.pem"
+        vault = { address = "https://vault:8200", key-name = "flink" }
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.kms_config.require, Require::All);
+    let slots = config.kms_slots_of("default");
+    assert_eq!(slots.iter().map(|slot| slot.name.as_str()).collect::<Vec<_>>(), ["primary", "dr", "onsite"]);
+    let [KmsProvider::AwsKms(primary), KmsProvider::AwsKms(dr), KmsProvider::Vault(onsite)] =
+        [0, 1, 2].map(|at| slots[at].provider.clone())
+    else {
+        panic!("{slots:?}")
+    };
+    assert_eq!((primary.region.as_str(), dr.region.as_str()), ("eu-central-1", "eu-west-1"));
+    assert_eq!((dr.key_id.as_str(), dr.profile.as_deref()), ("alias/flink", Some("flink")));
+    assert_eq!(onsite.key_name, "flink");
+    let ca = |at: usize| slots[at].transport.ca_file.clone().unwrap();
+    assert_eq!([ca(0), ca(1), ca(2)].map(|path| path.display().to_string()), ["/ca.pem", "/ca.pem", "/vault.pem"]);
+    let keys = |tenant| {
+        let slots = config.kms_slots_of(tenant).into_iter();
+        let keys = slots.map(|slot| match slot.provider {
+            KmsProvider::AwsKms(aws) => aws.key_id,
+            KmsProvider::Vault(vault) => vault.key_name,
+            other => panic!("{other:?}"),
+        });
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(keys("a"), ["alias/a", "alias/a", "alias/a"]);
+    assert_eq!(keys("b"), ["alias/b", "alias/b-dr", "b"]);
+}
+
+#[test]
+fn mistakes_in_fallbacks_are_named() {
+    let dr = ("kms.fallback.dr.local.key", "other");
+    refused(&[dr], &["kms.fallback.dr.local.key", "kms.fallbacks does not list 'dr'"]);
+    refused(&[("kms.fallbacks", "dx"), dr], &["did you mean 'dx'?"]);
+    refused(&[("kms.fallbacks", "dr")], &["kms.fallbacks lists 'dr'", "kms.fallback.dr.*"]);
+    refused(&[("kms.fallbacks", "dr, dr"), dr], &["kms.fallbacks", "twice"]);
+    refused(&[("kms.fallbacks", "a,b,c,d,e,f,g,h")], &["kms.fallbacks", "8 names are more than 7"]);
+    refused(&[("kms.fallbacks", "primary")], &["'primary' cannot be the name"]);
+    refused(
+        &[("kms.fallbacks", "dr"), ("kms.fallback.dr.aws.region", "x")],
+        &["kms.fallback.dr.aws.region is set", "kms.fallback.dr.provider is 'local'"],
+    );
+    refused(
+        &[("kms.fallbacks", "dr"), ("kms.fallback.dr.provider", "aws")],
+        &["kms.fallback.dr.aws.region is missing"],
+    );
+    refused(&[("kms.fallbacks", "dr"), ("kms.fallback.dr.timeout", "1 s")], &["kms.fallback.dr.timeout"]);
+    refused(
+        &[("kms.fallbacks", "dr"), dr, ("tenants.a.key", "x,y,z")],
+        &["tenants.a.key holds 3 keys", "2 key services"],
+    );
+}
+
+#[test]
+fn times_of_a_call_lie_within_each_other() {
+    let times = |pairs: &[(&str, &str)]| {
+        let config = with(pairs).unwrap().kms_config;
+        [config.timeout, config.transport.attempt_timeout, config.transport.connect_timeout]
+            .map(|time| time.as_millis())
+    };
+    assert_eq!(times(&[]), [10_000, 3_000, 2_000]);
+    assert_eq!(times(&[("kms.timeout", "1 s")]), [1_000, 1_000, 1_000]);
+    assert_eq!(times(&[("kms.attempt-timeout", "500 ms")]), [10_000, 500, 500]);
+    refused(&[("kms.attempt-timeout", "11 s")], &["kms.attempt-timeout is 11 s", "kms.timeout is 10 s"]);
+    refused(&[("kms.connect-timeout", "4 s")], &["kms.connect-timeout is 4 s", "kms.attempt-timeout is 3 s"]);
+}
+
+#[test]
+fn a_login_of_vault_takes_its_own_keys() {
+    let vault = |pairs: &[(&'static str, &'static str)]| {
+        let base = [("kms.provider", "vault"), ("kms.vault.address", "https://v:8200"), ("kms.vault.key-name", "k")];
+        EncryptionConfig::from_pairs(base.iter().chain(pairs).copied()).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(vault(&[]), Ok(()));
+    let error = vault(&[("kms.vault.auth", "approle"), ("kms.vault.role-id", "r")]).unwrap_err();
+    assert!(error.contains("kms.vault.secret-id-file is missing"), "{error}");
+    let error = vault(&[("kms.vault.role", "r")]).unwrap_err();
+    assert!(error.contains("kms.vault.role is set") && error.contains("kms.vault.auth is 'token'"), "{error}");
 }

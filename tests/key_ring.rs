@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use sealpoint::Result;
 use sealpoint::clock::Clock;
-use sealpoint::config::{EncryptionConfig, LocalHsmConfig};
+use sealpoint::config::{EncryptionConfig, KeyringConfig};
 use sealpoint::context::EncryptionContext;
 use sealpoint::envelope::{Head, Parsed, SealOptions, Sealer, Slot, encode_slots};
 use sealpoint::error::{Error, Kind};
 use sealpoint::keys::{DataKey, KeyRing};
 use sealpoint::kms::local::{KeyringFile, LocalHsmClient};
-use sealpoint::kms::{Clients, KeySpec, KeyVersion, KmsClient, WrappedKey};
+use sealpoint::kms::{Clients, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use sealpoint::metrics::EncryptionMetrics;
 use sealpoint::secret::Secret;
 use tempfile::TempDir;
@@ -168,8 +168,8 @@ impl KmsClient for Line {
         self.client.rotate().await
     }
 
-    async fn test_connection(&self) -> Result<()> {
-        self.client.test_connection().await
+    async fn probe(&self) -> Vec<Probe> {
+        self.client.probe().await
     }
 }
 
@@ -209,7 +209,7 @@ impl Site {
 
     fn process_with(&self, pairs: &[(&str, &str)], prepare: impl FnOnce(&Line)) -> Process {
         let config = self.config(pairs);
-        let client = LocalHsmClient::open(&LocalHsmConfig {
+        let client = LocalHsmClient::open(&KeyringConfig {
             keyring: self.file().path().to_owned(),
             key: "sealpoint".to_owned(),
             passphrase_file: None,
@@ -223,7 +223,7 @@ impl Site {
             .open()
             .iter()
             .map(|tenant| {
-                let own: Arc<dyn KmsClient> = match config.tenants.key_of(tenant) {
+                let own: Arc<dyn KmsClient> = match config.tenants.keys_of(tenant).first() {
                     Some(key) => Arc::new(client.with_key(key).unwrap()),
                     None => Arc::clone(&line) as Arc<dyn KmsClient>,
                 };

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use sealpoint::config::LocalHsmConfig;
+use sealpoint::config::KeyringConfig;
 use sealpoint::context::EncryptionContext;
 use sealpoint::error::{Error, Kind};
 use sealpoint::kms::local::{KeyringFile, LocalHsmClient};
@@ -42,7 +42,7 @@ impl Fixture {
     }
 
     fn open(&self) -> Result<LocalHsmClient, Error> {
-        LocalHsmClient::open(&LocalHsmConfig {
+        LocalHsmClient::open(&KeyringConfig {
             keyring: self.path(),
             key: "sealpoint".to_owned(),
             passphrase_file: self.passphrase.clone(),
@@ -96,7 +96,7 @@ fn a_wrapped_key_altered_anywhere_is_refused() {
     let client = fixture.open().unwrap();
     let (_, wrapped) = now(client.generate_data_key(KeySpec::Aes256, &context("a"))).unwrap();
     let refused = |bytes: Vec<u8>| {
-        let altered = WrappedKey { version: wrapped.version.clone(), bytes };
+        let altered = WrappedKey { kek: wrapped.kek.clone(), version: wrapped.version.clone(), bytes };
         now(client.decrypt(&altered, &context("a"))).unwrap_err().kind() == Kind::WrappedKey
     };
     for bit in 0..wrapped.bytes.len() * 8 {

@@ -26,12 +26,6 @@ impl EncryptionConfig {
         if !self.enabled {
             warnings.push("enabled is false: new files are NOT sealed".to_owned());
         }
-        if self.kms_provider.name() != "local" {
-            warnings.push(format!(
-                "kms.provider '{}' is not in this version: it is checked here, but nothing can be sealed or opened with it",
-                self.kms_provider.name()
-            ));
-        }
         if self.settings.pairs().any(|(key, _)| key.starts_with("key-rotation.")) {
             warnings.push(
                 "key-rotation.* is not acted on in this version: rotate by hand, with `sealpoint keyring rotate`"
@@ -62,8 +56,9 @@ impl EncryptionConfig {
         if option == &options::DATA_KEY_INTERVAL {
             return self.data_key.scope != DataKeyScope::Checkpoint;
         }
-        let provider =
-            option.key.strip_prefix("kms.").and_then(|rest| rest.split_once('.')).map(|(provider, _)| provider);
-        provider.is_none_or(|provider| provider == self.kms_provider.name())
+        let used = |provider| {
+            self.kms_slots_of(self.tenants.default_tenant()).iter().any(|slot| slot.provider.name() == provider)
+        };
+        option.provider().is_none_or(used)
     }
 }

@@ -5,6 +5,7 @@
 //! the key, so code beyond this module never checks again.
 
 mod effective;
+mod kms;
 pub mod options;
 pub mod reference;
 mod resolve;
@@ -12,7 +13,7 @@ mod settings;
 mod tenants;
 mod value;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,10 @@ use crate::context::EncryptionContext;
 use crate::error::{Error, Result};
 
 pub use effective::Effective;
+pub use kms::{
+    AwsKmsConfig, AzureAlgorithm, AzureCredential, AzureKeyVaultConfig, GcpKmsConfig, KeyringConfig, KmsConfig,
+    KmsProvider, KmsSlot, KmsTransport, LocalHsmConfig, Pkcs11Config, Pkcs11Mechanism, Require, VaultAuth, VaultConfig,
+};
 pub use settings::Settings;
 pub use tenants::{TenantConfig, Tenants};
 
@@ -42,6 +47,8 @@ pub struct EncryptionConfig {
     pub encryption_context: EncryptionContext,
     /// The key service that holds the key-encryption keys.
     pub kms_provider: KmsProvider,
+    /// Further key services that every data key is wrapped under too, in the order in which they are asked.
+    pub kms_fallbacks: Vec<KmsSlot>,
     /// How a key service is called, whichever it is.
     pub kms_config: KmsConfig,
     /// When a fresh data key is drawn.
@@ -73,70 +80,6 @@ pub enum EncryptionAlgorithm {
     Aes256Gcm,
     /// AES-256-CBC with HMAC-SHA-256, encrypt-then-MAC.
     Aes256CbcHmac,
-}
-
-/// A key service and how to find its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KmsProvider {
-    /// AWS KMS.
-    AwsKms(AwsKmsConfig),
-    /// Azure Key Vault.
-    AzureKeyVault(AzureKeyVaultConfig),
-    /// Google Cloud KMS.
-    GcpKms(GcpKmsConfig),
-    /// A keyring file on this machine: for trying out and for tests.
-    LocalHsm(LocalHsmConfig),
-}
-
-/// A key of AWS KMS. Credentials are those of the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AwsKmsConfig {
-    /// The region of the key.
-    pub region: String,
-    /// Key id, ARN or alias.
-    pub key_id: String,
-}
-
-/// A key of Azure Key Vault. Credentials are those of the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AzureKeyVaultConfig {
-    /// `https://<vault>.vault.azure.net`
-    pub vault_url: String,
-    /// The key's name in the vault.
-    pub key_name: String,
-    /// A version to stay on; the newest by default.
-    pub key_version: Option<String>,
-}
-
-/// A key of Google Cloud KMS. Credentials are those of the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GcpKmsConfig {
-    /// The project's id.
-    pub project: String,
-    /// The location, `global` or a region.
-    pub location: String,
-    /// The key ring's name.
-    pub key_ring: String,
-    /// The key's name.
-    pub key_name: String,
-}
-
-/// A keyring file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalHsmConfig {
-    /// Where the keyring is.
-    pub keyring: PathBuf,
-    /// The key in it.
-    pub key: String,
-    /// The file that holds its passphrase, if it has one.
-    pub passphrase_file: Option<PathBuf>,
-}
-
-/// How a key service is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KmsConfig {
-    /// The longest that a call may take.
-    pub timeout: Duration,
 }
 
 /// When a fresh data key is drawn.
@@ -231,12 +174,17 @@ impl EncryptionConfig {
         &self.settings
     }
 
-    /// The key-encryption key of a tenant, with the rest of the provider's configuration.
-    pub fn kms_provider_of(&self, tenant: &str) -> KmsProvider {
-        match self.tenants.key_of(tenant) {
-            Some(key) => self.kms_provider.with_key(key),
-            None => self.kms_provider.clone(),
-        }
+    /// The key services of a tenant, in the order in which they are asked, each with the tenant's own key-encryption key
+    /// if it has one there.
+    pub fn kms_slots_of(&self, tenant: &str) -> Vec<KmsSlot> {
+        let primary = KmsSlot {
+            name: KmsSlot::PRIMARY.to_owned(),
+            provider: self.kms_provider.clone(),
+            transport: self.kms_config.transport.clone(),
+        };
+        let keys = self.tenants.keys_of(tenant);
+        let slots = std::iter::once(primary).chain(self.kms_fallbacks.iter().cloned()).enumerate();
+        slots.map(|(at, slot)| slot.with_key(keys.get(at).or(keys.first()).map(String::as_str))).collect()
     }
 }
 
@@ -250,31 +198,6 @@ impl EncryptionAlgorithm {
             EncryptionAlgorithm::Aes256Gcm => "aes-256-gcm",
             EncryptionAlgorithm::Aes256CbcHmac => "aes-256-cbc-hmac",
         }
-    }
-}
-
-impl KmsProvider {
-    /// As the configuration and the key slots of files name it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            KmsProvider::AwsKms(_) => "aws",
-            KmsProvider::AzureKeyVault(_) => "azure",
-            KmsProvider::GcpKms(_) => "gcp",
-            KmsProvider::LocalHsm(_) => "local",
-        }
-    }
-
-    /// The same service with another key of it.
-    #[must_use]
-    pub fn with_key(&self, key: &str) -> KmsProvider {
-        let mut other = self.clone();
-        match &mut other {
-            KmsProvider::AwsKms(config) => config.key_id = key.to_owned(),
-            KmsProvider::AzureKeyVault(config) => config.key_name = key.to_owned(),
-            KmsProvider::GcpKms(config) => config.key_name = key.to_owned(),
-            KmsProvider::LocalHsm(config) => config.key = key.to_owned(),
-        }
-        other
     }
 }
 

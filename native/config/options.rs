@@ -85,8 +85,8 @@ options! {
         "Whose the files are that no `tenants.<name>.paths` claims.";
     TENANT_PATHS = "tenants.<name>.paths", Kind::List, Default::None, "s3://state/payments, s3://state/refunds", "0.1",
         "The path prefixes of this tenant's files, whole path components each. The longest prefix wins. Not settable by the environment.";
-    TENANT_KEY = "tenants.<name>.key", Kind::Text, Default::Derived("the provider's key"), "payments", "0.1",
-        "The key-encryption key of this tenant in the provider. Not settable by the environment.";
+    TENANT_KEY = "tenants.<name>.key", Kind::List, Default::Derived("the provider's key"), "payments", "0.1",
+        "The key-encryption key of this tenant in the provider. With `kms.fallbacks` one key that has this name in all of them, or one for the provider and each fallback in their order, separated by commas. Not settable by the environment.";
     OPEN_TENANTS = "open-tenants", Kind::List, Default::Derived("`tenant` and every `tenants.<name>`"), "payments, refunds", "0.1",
         "The tenants whose files this process may open. Files of others are refused whatever they say about themselves.";
     ENCRYPTION_CONTEXT = "encryption-context.<key>", Kind::Text, Default::None, "production", "0.1",
@@ -94,7 +94,27 @@ options! {
     KMS_PROVIDER = "kms.provider", Kind::Choice(PROVIDERS), Default::Required(""), "local", "0.1",
         "The key service that holds the key-encryption keys. `local` is a keyring file, for trying out and for tests.";
     KMS_TIMEOUT = "kms.timeout", Kind::Duration(100, 10 * 60 * SECOND), Default::Value("10 s"), "30 s", "0.1",
-        "The longest that one call to the key service may take.";
+        "The longest that one operation of the key service may take, with all its attempts and the pauses between them.";
+    KMS_ATTEMPT_TIMEOUT = "kms.attempt-timeout", Kind::Duration(50, 10 * 60 * SECOND), Default::Derived("3 s, or `kms.timeout` where that is shorter"), "5 s", "0.1",
+        "The longest that one attempt may take. Must not exceed `kms.timeout`.";
+    KMS_CONNECT_TIMEOUT = "kms.connect-timeout", Kind::Duration(50, 10 * 60 * SECOND), Default::Derived("2 s, or `kms.attempt-timeout` where that is shorter"), "1 s", "0.1",
+        "The longest that it may take to connect. Must not exceed `kms.attempt-timeout`.";
+    KMS_ATTEMPTS = "kms.attempts", Kind::Count(1, 20), Default::Value("4"), "6", "0.1",
+        "The most attempts of one operation. Only throttling, time-outs and unavailability are tried again, after a random pause that grows, or the one that the service asked for.";
+    KMS_CALLS_PER_SECOND = "kms.calls-per-second", Kind::Count(1, 100_000), Default::Value("50"), "10", "0.1",
+        "The most calls a second that this process makes to each key service. What exceeds it waits, within `kms.timeout`.";
+    KMS_CA_FILE = "kms.ca-file", Kind::Path, Default::Derived("the certificates of the system"), "/etc/sealpoint/ca.pem", "0.1",
+        "Certificates (PEM) of the authorities to trust when a key service is called, instead of the system's.";
+    KMS_PROXY = "kms.proxy", Kind::Text, Default::Derived("`HTTPS_PROXY` and `NO_PROXY` of the environment"), "http://proxy.internal:3128", "0.1",
+        "The proxy that key services are called through.";
+    KMS_FALLBACKS = "kms.fallbacks", Kind::List, Default::None, "frankfurt, vault", "0.1",
+        "Further key services (another region, another provider) that every data key is wrapped under too, in the order in which they are asked for it. Each name has its `kms.fallback.<name>.*` keys. At most seven.";
+    KMS_FALLBACK = "kms.fallback.<name>.<key>", Kind::Text, Default::Derived("the value of `kms.<key>`"), "eu-central-1", "0.1",
+        "What `kms.<key>` is for this fallback, where `<key>` is `provider`, `ca-file`, `proxy` or any key of a provider, such as `aws.region`. What is not set is as for the primary key service. Not settable by the environment.";
+    KMS_REQUIRE = "kms.require", Kind::Choice(&["one", "all"]), Default::Value("one"), "all", "0.1",
+        "With `kms.fallbacks`: how many of the key services must have wrapped a data key before it seals. With `one` the others are made up for as soon as they answer, and counted meanwhile; files sealed until then open by fewer.";
+    KMS_HEDGE_AFTER = "kms.hedge-after", Kind::Duration(10, 10 * 60 * SECOND), Default::Value("1 s"), "300 ms", "0.1",
+        "With `kms.fallbacks`: how long an unwrap waits for one key service before it asks the next one as well.";
     KMS_LOCAL_KEYRING = "kms.local.keyring", Kind::Path, Default::Required("with `kms.provider: local`"), "/etc/sealpoint/keyring.json", "0.1",
         "The keyring file. Make one with `sealpoint keyring create <path>`.";
     KMS_LOCAL_KEY = "kms.local.key", Kind::Text, Default::Value("sealpoint"), "sealpoint", "0.1",
@@ -102,23 +122,85 @@ options! {
     KMS_LOCAL_PASSPHRASE_FILE = "kms.local.passphrase-file", Kind::Path, Default::None, "/run/secrets/sealpoint-passphrase", "0.1",
         "The file that holds the keyring's passphrase, if it was created with one. One newline at its end is ignored.";
     KMS_AWS_REGION = "kms.aws.region", Kind::Text, Default::Required("with `kms.provider: aws`"), "eu-central-1", "0.1",
-        "The region of the AWS KMS key. Parsed and checked; the provider itself is not in this version.";
+        "The region of the AWS KMS key.";
     KMS_AWS_KEY_ID = "kms.aws.key-id", Kind::Text, Default::Required("with `kms.provider: aws`"), "alias/flink-state", "0.1",
-        "Id, ARN or alias of the AWS KMS key.";
+        "Id, ARN or alias of the AWS KMS key: a symmetric one for encryption.";
+    KMS_AWS_OPEN_KEY_IDS = "kms.aws.open-key-ids", Kind::List, Default::None, "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", "0.1",
+        "ARNs of further keys whose data keys may be opened: those that an alias pointed at before, for instance.";
+    KMS_AWS_ENDPOINT = "kms.aws.endpoint", Kind::Text, Default::Derived("the region's own"), "https://vpce-0a1b2c3d.kms.eu-central-1.vpce.amazonaws.com", "0.1",
+        "The address of AWS KMS: of a VPC endpoint, for instance. Plain `http` is for loopback addresses only.";
+    KMS_AWS_FIPS = "kms.aws.fips", Kind::Flag, Default::Value("false"), "true", "0.1",
+        "Whether the FIPS 140 endpoints of the region are called.";
+    KMS_AWS_PROFILE = "kms.aws.profile", Kind::Text, Default::Derived("`AWS_PROFILE`, or `default`"), "flink", "0.1",
+        "The profile of the shared AWS configuration to take credentials from.";
+    KMS_AWS_CREDENTIALS_FILE = "kms.aws.credentials-file", Kind::Path, Default::Derived("the usual one"), "/run/secrets/aws-credentials", "0.1",
+        "The shared credentials file. Without it the default chain holds: environment, profile, web identity, container, instance.";
+    KMS_AWS_ROLE_ARN = "kms.aws.role-arn", Kind::Text, Default::None, "arn:aws:iam::111122223333:role/flink-state", "0.1",
+        "A role to assume with those credentials.";
     KMS_AZURE_VAULT_URL = "kms.azure.vault-url", Kind::Text, Default::Required("with `kms.provider: azure`"), "https://flink.vault.azure.net", "0.1",
-        "The address of the Azure key vault. Parsed and checked; the provider itself is not in this version.";
+        "The address of the key vault or Managed HSM.";
     KMS_AZURE_KEY_NAME = "kms.azure.key-name", Kind::Text, Default::Required("with `kms.provider: azure`"), "flink-state", "0.1",
         "The name of the key in the vault.";
-    KMS_AZURE_KEY_VERSION = "kms.azure.key-version", Kind::Text, Default::Derived("the newest"), "0123456789abcdef", "0.1",
+    KMS_AZURE_KEY_VERSION = "kms.azure.key-version", Kind::Text, Default::Derived("the newest"), "0123456789abcdef0123456789abcdef", "0.1",
         "A version of the key to stay on.";
+    KMS_AZURE_ALGORITHM = "kms.azure.algorithm", Kind::Choice(&["auto", "rsa-oaep-256", "a256gcm"]), Default::Value("auto"), "rsa-oaep-256", "0.1",
+        "How data keys are wrapped: RSA-OAEP-256 by an RSA key, or AES-256-GCM by a symmetric key of a Managed HSM. `auto` goes by the type of the key.";
+    KMS_AZURE_WRAP_LOCALLY = "kms.azure.wrap-locally", Kind::Flag, Default::Value("false"), "true", "0.1",
+        "Whether data keys are wrapped on this machine, with the public half of the RSA key: sealing then makes no call to the vault.";
+    KMS_AZURE_CREDENTIAL = "kms.azure.credential", Kind::Choice(&["auto", "client-secret", "managed-identity", "workload-identity"]), Default::Value("auto"), "managed-identity", "0.1",
+        "Who we are to Azure. `auto` is workload identity where Kubernetes offers it, then a client secret where one is configured, then managed identity.";
+    KMS_AZURE_TENANT_ID = "kms.azure.tenant-id", Kind::Text, Default::Derived("`AZURE_TENANT_ID` of the environment"), "72f988bf-86f1-41af-91ab-2d7cd011db47", "0.1",
+        "The directory (tenant) of the application.";
+    KMS_AZURE_CLIENT_ID = "kms.azure.client-id", Kind::Text, Default::Derived("`AZURE_CLIENT_ID` of the environment"), "11111111-2222-3333-4444-555555555555", "0.1",
+        "The application, or the user-assigned managed identity.";
+    KMS_AZURE_CLIENT_SECRET_FILE = "kms.azure.client-secret-file", Kind::Path, Default::None, "/run/secrets/azure-client-secret", "0.1",
+        "The file that holds the application's secret.";
+    KMS_AZURE_AUTHORITY_HOST = "kms.azure.authority-host", Kind::Text, Default::Derived("`AZURE_AUTHORITY_HOST` of the environment, or `https://login.microsoftonline.com`"), "https://login.microsoftonline.us", "0.1",
+        "Where tokens are asked for; sovereign clouds have their own.";
     KMS_GCP_PROJECT = "kms.gcp.project", Kind::Text, Default::Required("with `kms.provider: gcp`"), "acme-flink", "0.1",
-        "The project of the Google Cloud KMS key. Parsed and checked; the provider itself is not in this version.";
+        "The project of the Google Cloud KMS key.";
     KMS_GCP_LOCATION = "kms.gcp.location", Kind::Text, Default::Required("with `kms.provider: gcp`"), "europe-west3", "0.1",
         "The location of the key ring.";
     KMS_GCP_KEY_RING = "kms.gcp.key-ring", Kind::Text, Default::Required("with `kms.provider: gcp`"), "flink", "0.1",
         "The name of the key ring.";
     KMS_GCP_KEY_NAME = "kms.gcp.key-name", Kind::Text, Default::Required("with `kms.provider: gcp`"), "state", "0.1",
         "The name of the key.";
+    KMS_GCP_ENDPOINT = "kms.gcp.endpoint", Kind::Text, Default::Value("https://cloudkms.googleapis.com"), "https://cloudkms-flink.p.googleapis.com", "0.1",
+        "The address of Cloud KMS: of a private endpoint, for instance. Plain `http` is for loopback addresses only.";
+    KMS_GCP_CREDENTIALS_FILE = "kms.gcp.credentials-file", Kind::Path, Default::Derived("application default credentials"), "/run/secrets/gcp-credentials.json", "0.1",
+        "The credentials file: of a service account, or of workload identity federation.";
+    KMS_VAULT_ADDRESS = "kms.vault.address", Kind::Text, Default::Required("with `kms.provider: vault`"), "https://vault.internal:8200", "0.1",
+        "The address of HashiCorp Vault or OpenBao. Plain `http` is for loopback addresses only.";
+    KMS_VAULT_MOUNT = "kms.vault.mount", Kind::Text, Default::Value("transit"), "transit", "0.1",
+        "Where the transit engine is mounted.";
+    KMS_VAULT_KEY_NAME = "kms.vault.key-name", Kind::Text, Default::Required("with `kms.provider: vault`"), "flink-state", "0.1",
+        "The name of the key. It must exist: it is never created by sealing.";
+    KMS_VAULT_NAMESPACE = "kms.vault.namespace", Kind::Text, Default::None, "platform", "0.1",
+        "The namespace of the mount.";
+    KMS_VAULT_AUTH = "kms.vault.auth", Kind::Choice(&["token", "approle", "kubernetes"]), Default::Value("token"), "kubernetes", "0.1",
+        "How to log in.";
+    KMS_VAULT_AUTH_MOUNT = "kms.vault.auth-mount", Kind::Text, Default::Derived("the name of the login method"), "kubernetes-prod", "0.1",
+        "Where the login method is mounted.";
+    KMS_VAULT_TOKEN_FILE = "kms.vault.token-file", Kind::Path, Default::Derived("`VAULT_TOKEN` of the environment"), "/run/secrets/vault-token", "0.1",
+        "With `kms.vault.auth: token`: the file that holds the token. It is read again when it changes.";
+    KMS_VAULT_ROLE_ID = "kms.vault.role-id", Kind::Text, Default::Required("with `kms.vault.auth: approle`"), "59d6d1ca-47bb-4e7e-a40b-8be3bc5a0ba8", "0.1",
+        "With `kms.vault.auth: approle`: the role id.";
+    KMS_VAULT_SECRET_ID_FILE = "kms.vault.secret-id-file", Kind::Path, Default::Required("with `kms.vault.auth: approle`"), "/run/secrets/vault-secret-id", "0.1",
+        "With `kms.vault.auth: approle`: the file that holds the secret id.";
+    KMS_VAULT_ROLE = "kms.vault.role", Kind::Text, Default::Required("with `kms.vault.auth: kubernetes`"), "flink", "0.1",
+        "With `kms.vault.auth: kubernetes`: the role to log in as.";
+    KMS_VAULT_JWT_FILE = "kms.vault.jwt-file", Kind::Path, Default::Value("/var/run/secrets/kubernetes.io/serviceaccount/token"), "/var/run/secrets/tokens/vault", "0.1",
+        "With `kms.vault.auth: kubernetes`: the file that holds the service account's token.";
+    KMS_PKCS11_MODULE = "kms.pkcs11.module", Kind::Path, Default::Required("with `kms.provider: pkcs11`"), "/usr/lib/softhsm/libsofthsm2.so", "0.1",
+        "The PKCS#11 module: a shared library that this process loads, so it must be trusted as much as the process itself.";
+    KMS_PKCS11_TOKEN_LABEL = "kms.pkcs11.token-label", Kind::Text, Default::Required("with `kms.provider: pkcs11`"), "flink", "0.1",
+        "The label of the token, by which its slot is found.";
+    KMS_PKCS11_KEY_LABEL = "kms.pkcs11.key-label", Kind::Text, Default::Required("with `kms.provider: pkcs11`"), "flink-state", "0.1",
+        "The label of the AES-256 key; its versions share it.";
+    KMS_PKCS11_PIN_FILE = "kms.pkcs11.pin-file", Kind::Path, Default::Required("with `kms.provider: pkcs11`"), "/run/secrets/hsm-pin", "0.1",
+        "The file that holds the user's PIN. A PIN that was refused is never tried again by this process: tokens lock.";
+    KMS_PKCS11_MECHANISM = "kms.pkcs11.mechanism", Kind::Choice(&["auto", "aes-gcm", "aes-kwp"]), Default::Value("auto"), "aes-kwp", "0.1",
+        "How data keys are wrapped. `auto` is AES-GCM where the module has it, else AES key wrap with padding.";
     DATA_KEY_SCOPE = "data-key.scope", Kind::Choice(&["checkpoint", "interval"]), Default::Value("checkpoint"), "interval", "0.1",
         "When a process takes a fresh data key: with each checkpoint that it writes, or by time alone. The key is drawn one checkpoint ahead, so that none waits for it; a rotation of the key-encryption key therefore shows from the second checkpoint on. `interval` makes fewer calls to the key service where checkpoints are frequent.";
     DATA_KEY_INTERVAL = "data-key.interval", Kind::Duration(SECOND, 365 * DAY), Default::Value("10 min"), "1 h", "0.1",
@@ -158,12 +240,36 @@ options! {
 }
 
 const ALGORITHMS: &[&str] = &[Aes256Gcm.name(), Aes256CbcHmac.name()];
-const PROVIDERS: &[&str] = &["local", "aws", "azure", "gcp"];
+/// The key services, as `kms.provider` names them.
+pub const PROVIDERS: &[&str] = &["local", "aws", "azure", "gcp", "vault", "pkcs11"];
+/// What leads the keys of a fallback.
+const FALLBACK: &str = "kms.fallback.";
 
 impl Opt {
     /// The option that a key belongs to, and what stands for its placeholder.
+    /// A key of a fallback belongs to the option that it overrides, and its placeholder is the fallback's name.
     pub fn find(key: &str) -> Option<(&'static Opt, Option<&str>)> {
+        if let Some((fallback, rest)) = key.strip_prefix(FALLBACK).and_then(|rest| rest.split_once('.')) {
+            let option = ALL.iter().find(|option| option.key.strip_prefix("kms.") == Some(rest) && option.of_slot());
+            return option.filter(|_| !fallback.is_empty()).map(|option| (*option, Some(fallback)));
+        }
         ALL.iter().find_map(|option| option.matches(key).map(|name| (*option, name)))
+    }
+
+    /// The key that overrides this one for a fallback: `kms.fallback.dr.aws.region` for `kms.aws.region`.
+    pub fn key_of_fallback(&self, fallback: &str) -> String {
+        format!("{FALLBACK}{fallback}.{}", self.key.strip_prefix("kms.").unwrap_or(self.key))
+    }
+
+    /// The provider that the option belongs to: `aws` for `kms.aws.region`.
+    pub fn provider(&self) -> Option<&'static str> {
+        let (provider, _) = self.key.strip_prefix("kms.")?.split_once('.')?;
+        PROVIDERS.contains(&provider).then_some(provider)
+    }
+
+    /// True for what may differ from one key service to the next.
+    fn of_slot(&self) -> bool {
+        self.provider().is_some() || [&KMS_PROVIDER, &KMS_CA_FILE, &KMS_PROXY].contains(&self)
     }
 
     /// The key of a family with `name` for the placeholder.
@@ -219,6 +325,12 @@ mod tests {
         assert_eq!(Opt::find("tenants..paths"), None);
         assert_eq!(Opt::find("tenants.paths"), None);
         assert_eq!(TENANT_KEY.key_of("a"), "tenants.a.key");
+        assert_eq!(Opt::find("kms.fallback.dr.aws.region"), Some((&KMS_AWS_REGION, Some("dr"))));
+        assert_eq!(Opt::find("kms.fallback.dr.provider"), Some((&KMS_PROVIDER, Some("dr"))));
+        assert_eq!(KMS_AWS_REGION.key_of_fallback("dr"), "kms.fallback.dr.aws.region");
+        for key in ["kms.fallback.dr.timeout", "kms.fallback.dr.aws", "kms.fallback..provider", "kms.fallback.dr"] {
+            assert_eq!(Opt::find(key), None, "{key}");
+        }
     }
 
     #[test]

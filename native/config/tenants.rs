@@ -18,8 +18,9 @@ pub struct TenantConfig {
     pub name: String,
     /// The path prefixes of its files.
     pub paths: Vec<String>,
-    /// Its key-encryption key, if it is not the provider's common one.
-    pub key: Option<String>,
+    /// Its key-encryption keys, if they are not the providers' common ones: one for all key services, or one for each of
+    /// them in their order.
+    pub keys: Vec<String>,
 }
 
 /// The longest name that fits the file format.
@@ -83,9 +84,9 @@ impl Tenants {
         self.open.iter().any(|name| name == tenant)
     }
 
-    /// The tenant's own key-encryption key, if it has one.
-    pub fn key_of(&self, tenant: &str) -> Option<&str> {
-        self.named.iter().find(|named| named.name == tenant)?.key.as_deref()
+    /// The tenant's own key-encryption keys, as configured.
+    pub fn keys_of(&self, tenant: &str) -> &[String] {
+        self.named.iter().find(|named| named.name == tenant).map_or(&[], |named| &named.keys)
     }
 
     /// Whose a file at this path is: the longest prefix of whole components wins. `sealed+s3://b/x`, `s3://b/x` and
@@ -176,7 +177,7 @@ mod tests {
         let tenant = |name: &str, paths: &[&str]| TenantConfig {
             name: name.to_owned(),
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-            key: None,
+            keys: Vec::new(),
         };
         let named = vec![
             tenant("a", &["s3://b/a", "/data/a/"]),

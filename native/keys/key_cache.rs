@@ -214,6 +214,7 @@ fn is_refusal(error: &Error) -> bool {
         | Kind::KeyNotFound
         | Kind::KeyVersionNotFound
         | Kind::KeyDisabled
+        | Kind::KeyPendingDeletion
         | Kind::AccessDenied
         | Kind::WrappedKey => true,
         Kind::InvalidArgument

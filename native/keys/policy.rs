@@ -1,7 +1,5 @@
 //! What this process may open. The configuration decides, never the file.
 
-use std::collections::HashMap;
-
 use crate::config::{EncryptionAlgorithm, EncryptionConfig, Tenants};
 use crate::context::EncryptionContext;
 use crate::envelope::{DataKeyId, Head, Slot};
@@ -14,21 +12,16 @@ pub struct Policy {
     tenants: Tenants,
     algorithms: Vec<EncryptionAlgorithm>,
     context: EncryptionContext,
-    /// Provider and key-encryption key, by tenant.
-    keys: HashMap<String, Vec<(String, String)>>,
+    clients: Clients,
 }
 
 impl Policy {
     pub fn new(config: &EncryptionConfig, clients: &Clients) -> Policy {
-        let keys = clients.iter().map(|(tenant, clients)| {
-            let names = clients.iter().map(|client| (client.provider().to_owned(), client.key_id().to_owned()));
-            (tenant.clone(), names.collect())
-        });
         Policy {
             tenants: config.tenants.clone(),
             algorithms: config.allowed_algorithms.clone(),
             context: config.encryption_context.clone(),
-            keys: keys.collect(),
+            clients: clients.clone(),
         }
     }
 
@@ -53,9 +46,10 @@ impl Policy {
                 "the file is bound to another encryption context than the configured one: set encryption-context.* as it was when the file was sealed",
             ));
         }
-        let allowed = self.keys.get(tenant).map_or(&[][..], Vec::as_slice);
-        if slots.iter().any(|slot| allowed.iter().any(|(provider, kek)| slot.provider == *provider && slot.kek == *kek))
-        {
+        let clients = self.clients.get(tenant).map_or(&[][..], Vec::as_slice);
+        let may_open =
+            |slot: &Slot| clients.iter().any(|client| slot.provider == client.provider() && client.opens(&slot.kek));
+        if slots.iter().any(may_open) {
             return Ok(());
         }
         let list = |names: &mut dyn Iterator<Item = (&str, &str)>| {
@@ -66,7 +60,7 @@ impl Policy {
             "the file's data key is wrapped under {}, but tenant '{}' is configured with {}: see kms.* and tenants.<name>.key",
             list(&mut slots.iter().map(|slot| (slot.provider.as_str(), slot.kek.as_str()))),
             short(tenant),
-            list(&mut allowed.iter().map(|(provider, kek)| (provider.as_str(), kek.as_str()))),
+            list(&mut clients.iter().map(|client| (client.provider(), client.key_id()))),
         )))
     }
 

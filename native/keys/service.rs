@@ -95,7 +95,7 @@ impl KeyService {
         let context = self.policy.wrapping_context(id, tenant)?;
         let mut failure: Option<Error> = None;
         for client in self.clients_of(tenant) {
-            let own = |slot: &&Slot| slot.provider == client.provider() && slot.kek == client.key_id();
+            let own = |slot: &&Slot| slot.provider == client.provider() && client.opens(&slot.kek);
             for slot in slots.iter().filter(own) {
                 match self.unwrap_one(client, slot, &context).await {
                     Ok(secret) => {
@@ -103,7 +103,7 @@ impl KeyService {
                         return Ok(DataKey::new(id, secret, slots, section, self.now()));
                     }
                     // A failure that may pass is the one to report: it says that trying again may help.
-                    Err(error) if failure.as_ref().is_none_or(|known| !may_pass(known)) => failure = Some(error),
+                    Err(error) if failure.as_ref().is_none_or(|known| !known.may_pass()) => failure = Some(error),
                     Err(_) => {}
                 }
             }
@@ -117,7 +117,7 @@ impl KeyService {
         slot: &Slot,
         context: &crate::context::EncryptionContext,
     ) -> Result<Secret> {
-        let wrapped = WrappedKey { version: slot.version.clone(), bytes: slot.wrapped.clone() };
+        let wrapped = WrappedKey { kek: slot.kek.clone(), version: slot.version.clone(), bytes: slot.wrapped.clone() };
         let secret = self.call(client, client.decrypt(&wrapped, context)).await?;
         check_length(&secret, client)?;
         Ok(secret)
@@ -176,14 +176,8 @@ impl Drop for Answer {
     }
 }
 
-/// True for a failure that may pass by itself.
-fn may_pass(error: &Error) -> bool {
-    matches!(error.kind(), Kind::KmsUnavailable | Kind::KmsThrottled | Kind::KmsTimeout)
-}
-
 fn slot(client: &Arc<dyn KmsClient>, wrapped: WrappedKey) -> Slot {
-    let (provider, kek) = (client.provider().to_owned(), client.key_id().to_owned());
-    Slot { provider, kek, version: wrapped.version, wrapped: wrapped.bytes }
+    Slot { provider: client.provider().to_owned(), kek: wrapped.kek, version: wrapped.version, wrapped: wrapped.bytes }
 }
 
 /// A managed HSM was once seen to return 33 bytes.

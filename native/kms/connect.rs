@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{EncryptionConfig, KmsProvider};
-use crate::error::{Kind, Result};
+use crate::config::{EncryptionConfig, KeyringConfig, KmsProvider, KmsSlot, LocalHsmConfig};
+use crate::error::{Error, Kind, Result};
 use crate::kms::KmsClient;
 use crate::kms::local::LocalHsmClient;
 
@@ -15,29 +15,49 @@ pub type Clients = HashMap<String, Vec<Arc<dyn KmsClient>>>;
 /// Connects every tenant's key-encryption key.
 pub fn connect(config: &EncryptionConfig) -> Result<Clients> {
     let mut connector = Connector::default();
-    let tenants = config.tenants.open().iter();
-    tenants.map(|tenant| Ok((tenant.clone(), vec![connector.client(&config.kms_provider_of(tenant))?]))).collect()
+    let mut clients = |tenant: &String| {
+        let slots = config.kms_slots_of(tenant).into_iter();
+        slots.map(|slot| connector.client(&slot).map_err(|error| in_slot(error, &slot))).collect::<Result<Vec<_>>>()
+    };
+    config.tenants.open().iter().map(|tenant| Ok((tenant.clone(), clients(tenant)?))).collect()
+}
+
+fn in_slot(error: Error, slot: &KmsSlot) -> Error {
+    if slot.name == KmsSlot::PRIMARY { error } else { error.at(format_args!("kms.fallback.{}", slot.name)) }
 }
 
 /// Keeps what clients of one service share.
 #[derive(Default)]
 struct Connector {
-    local: Option<LocalHsmClient>,
+    keyrings: Vec<(KeyringConfig, LocalHsmClient)>,
 }
 
 impl Connector {
-    fn client(&mut self, provider: &KmsProvider) -> Result<Arc<dyn KmsClient>> {
-        match provider {
-            KmsProvider::LocalHsm(config) => {
-                let client = match &self.local {
-                    Some(opened) => opened.with_key(&config.key)?,
-                    None => LocalHsmClient::open(config)?,
-                };
-                self.local.get_or_insert(client.clone());
-                Ok(Arc::new(client))
-            }
-            KmsProvider::AwsKms(_) | KmsProvider::AzureKeyVault(_) | KmsProvider::GcpKms(_) => Err(Kind::Unsupported
-                .error(format_args!("kms.provider '{}' is not in this version: only 'local' is", provider.name()))),
+    fn client(&mut self, slot: &KmsSlot) -> Result<Arc<dyn KmsClient>> {
+        match &slot.provider {
+            KmsProvider::LocalHsm(LocalHsmConfig::Keyring(config)) => self.keyring(config),
+            KmsProvider::AwsKms(_)
+            | KmsProvider::AzureKeyVault(_)
+            | KmsProvider::GcpKms(_)
+            | KmsProvider::Vault(_)
+            | KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => Err(not_built_in(&slot.provider)),
         }
     }
+
+    fn keyring(&mut self, config: &KeyringConfig) -> Result<Arc<dyn KmsClient>> {
+        let same =
+            |known: &KeyringConfig| known.keyring == config.keyring && known.passphrase_file == config.passphrase_file;
+        let client = match self.keyrings.iter().find(|(known, _)| same(known)) {
+            Some((_, opened)) => opened.with_key(&config.key)?,
+            None => LocalHsmClient::open(config)?,
+        };
+        self.keyrings.push((config.clone(), client.clone()));
+        Ok(Arc::new(client))
+    }
+}
+
+fn not_built_in(provider: &KmsProvider) -> Error {
+    let name = provider.name();
+    Kind::Unsupported
+        .error(format_args!("kms.provider '{name}' is not in this build: build Sealpoint with the feature '{name}'"))
 }

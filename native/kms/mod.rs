@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use crate::context::EncryptionContext;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::secret::Secret;
 
 pub use connect::{Clients, connect};
@@ -32,6 +32,12 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
 
     /// The key-encryption key, as files name it in their key slots.
     fn key_id(&self) -> &str;
+
+    /// True if a data key that a file says is wrapped under `kek` may be given to this client. The configuration decides
+    /// what it answers, never the file.
+    fn opens(&self, kek: &str) -> bool {
+        kek == self.key_id()
+    }
 
     /// Wraps `plaintext` under the current version, bound to `context`.
     async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey>;
@@ -57,13 +63,37 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
         self.encrypt(&plaintext, context).await
     }
 
+    /// Disables a version, so that nothing under it can be opened, or enables it again.
+    async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
+        let _ = (version, enabled);
+        Err(Kind::Unsupported
+            .error(format_args!("key service '{}' cannot disable a version of a key by itself", self.provider())))
+    }
+
+    /// Tries each permission that sealing, opening and rotating need, as far as that changes nothing.
+    async fn probe(&self) -> Vec<Probe>;
+
     /// Proves that the key can be reached and used; the error names what is missing.
-    async fn test_connection(&self) -> Result<()>;
+    async fn test_connection(&self) -> Result<()> {
+        let probes = self.probe().await;
+        probes.into_iter().try_for_each(|probe| probe.outcome.map_err(|error| error.at(probe.permission)))
+    }
+}
+
+/// One thing that a client needs to be allowed to do, tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// As the key service names the permission, such as `kms:Decrypt`.
+    pub permission: String,
+    /// What came of it.
+    pub outcome: Result<()>,
 }
 
 /// A data key as the key service returns it: safe to store beside the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedKey {
+    /// The key-encryption key that wrapped it, by the name that never changes: an ARN, not an alias.
+    pub kek: String,
     /// The version of the key-encryption key that wrapped it.
     pub version: String,
     /// The service's own bytes, opaque to us and never used as an identity.

@@ -13,10 +13,10 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::config::LocalHsmConfig;
+use crate::config::KeyringConfig;
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{KeySpec, KeyVersion, KmsClient, WrappedKey};
+use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 pub use keyring::{Key, Keyring, KeyringFile, Version};
@@ -40,7 +40,7 @@ struct Source {
 
 impl LocalHsmClient {
     /// Opens the keyring; the error says what is wrong with it, and what to do. Each opening is announced in the log.
-    pub fn open(config: &LocalHsmConfig) -> Result<LocalHsmClient> {
+    pub fn open(config: &KeyringConfig) -> Result<LocalHsmClient> {
         let file = KeyringFile::new(&config.keyring, config.passphrase_file.as_deref())?;
         let (stamp, keyring) = file.load()?;
         keyring.key(&config.key).map_err(|error| file.at(error))?;
@@ -73,7 +73,7 @@ impl LocalHsmClient {
             let version = key.current()?;
             let mut bytes = vec![WRAP_VERSION];
             bytes.extend(aead::seal(version.material(), &context.encode(), plaintext.expose())?);
-            Ok(WrappedKey { version: version.id().to_string(), bytes })
+            Ok(WrappedKey { kek: self.key.clone(), version: version.id().to_string(), bytes })
         })
     }
 
@@ -148,11 +148,25 @@ impl KmsClient for LocalHsmClient {
         self.source.file.update(|keyring| Ok(keyring.key_mut(&self.key)?.rotate(SystemTime::now())?.describe()))
     }
 
-    async fn test_connection(&self) -> Result<()> {
-        let context = EncryptionContext::new([("sealpoint:probe", "1")])?;
-        let probe = Secret::random(32)?;
-        let opened = self.unwrap(&self.wrap(&probe, &context)?, &context)?;
-        if opened.expose() == probe.expose() { Ok(()) } else { Err(self.broken()) }
+    async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
+        let id = version.parse().map_err(|_| {
+            Kind::KeyVersionNotFound.error(format_args!(
+                "key '{}' has no version '{}'",
+                self.key,
+                version.escape_debug()
+            ))
+        })?;
+        self.source.file.update(|keyring| keyring.key_mut(&self.key)?.set_enabled(id, enabled))
+    }
+
+    async fn probe(&self) -> Vec<Probe> {
+        let works = || {
+            let context = EncryptionContext::new([("sealpoint:probe", "1")])?;
+            let probe = Secret::random(32)?;
+            let opened = self.unwrap(&self.wrap(&probe, &context)?, &context)?;
+            if opened.expose() == probe.expose() { Ok(()) } else { Err(self.broken()) }
+        };
+        vec![Probe { permission: format!("read {}", self.path().display()), outcome: works() }]
     }
 }
 

@@ -26,7 +26,8 @@ public enum ErrorCode {
     KMS_TIMEOUT(47, Group.KMS),
     WRAPPED_KEY(48, Group.KMS),
     KEYRING(49, Group.KMS),
-    OUTAGE(50, Group.KMS);
+    OUTAGE(50, Group.KMS),
+    KEY_PENDING_DELETION(51, Group.KMS);
 
     /** Which exception class a kind of failure is thrown as. */
     enum Group {

@@ -1,20 +1,20 @@
 //! What settings mean together: defaults filled in, contradictions refused.
 
+mod kms;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::options::{self, Default, Kind as ValueKind, Opt};
+use crate::config::options::{self, Default, Opt};
 use crate::config::{
-    AwsKmsConfig, AzureKeyVaultConfig, CacheConfig, DataKeyPolicy, DataKeyScope, EncryptionAlgorithm, EncryptionConfig,
-    GcpKmsConfig, JniArrays, KeyRotationPolicy, KmsConfig, KmsProvider, LocalHsmConfig, OutagePolicy, Settings,
-    TenantConfig, Tenants, value,
+    CacheConfig, DataKeyPolicy, DataKeyScope, EncryptionAlgorithm, EncryptionConfig, JniArrays, KeyRotationPolicy,
+    OutagePolicy, Settings, TenantConfig, Tenants, value,
 };
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 
 pub fn resolve(settings: Settings) -> Result<EncryptionConfig> {
-    let read = Reader(&settings);
+    let read = Reader { settings: &settings, fallback: None };
     let algorithm = algorithm(read.choice(&options::ALGORITHM)?)?;
     let outage = OutagePolicy { seal_for: read.duration(&options::OUTAGE_SEAL_FOR)? };
     let config = EncryptionConfig {
@@ -24,8 +24,9 @@ pub fn resolve(settings: Settings) -> Result<EncryptionConfig> {
         chunk_size: chunk_size(&read)?,
         tenants: tenants(&read)?,
         encryption_context: encryption_context(&read)?,
-        kms_provider: kms_provider(&read)?,
-        kms_config: KmsConfig { timeout: read.duration(&options::KMS_TIMEOUT)? },
+        kms_provider: kms::provider(&read)?,
+        kms_fallbacks: kms::fallbacks(&read)?,
+        kms_config: kms::config(&read)?,
         data_key: data_key(&read, &outage)?,
         cache: CacheConfig {
             max_keys: usize::try_from(read.count(&options::CACHE_MAX_KEYS)?).unwrap_or(usize::MAX),
@@ -84,13 +85,14 @@ fn chunk_size(read: &Reader) -> Result<u32> {
 
 fn tenants(read: &Reader) -> Result<Tenants> {
     let mut named: BTreeMap<&str, TenantConfig> = BTreeMap::new();
-    let empty = |name: &str| TenantConfig { name: name.to_owned(), paths: Vec::new(), key: None };
+    let empty = |name: &str| TenantConfig { name: name.to_owned(), paths: Vec::new(), keys: Vec::new() };
     for (name, text) in read.family(&options::TENANT_PATHS) {
         named.entry(name).or_insert_with(|| empty(name)).paths =
             value::list(text).map_err(|reason| bad(&options::TENANT_PATHS.key_of(name), &reason))?;
     }
     for (name, text) in read.family(&options::TENANT_KEY) {
-        named.entry(name).or_insert_with(|| empty(name)).key = Some(text.trim().to_owned());
+        named.entry(name).or_insert_with(|| empty(name)).keys =
+            value::list(text).map_err(|reason| bad(&options::TENANT_KEY.key_of(name), &reason))?;
     }
     Tenants::new(read.text(&options::TENANT)?, named.into_values().collect(), read.list(&options::OPEN_TENANTS)?)
 }
@@ -103,54 +105,10 @@ fn encryption_context(read: &Reader) -> Result<EncryptionContext> {
     EncryptionContext::new(pairs)
 }
 
-fn kms_provider(read: &Reader) -> Result<KmsProvider> {
-    let provider = read.text(&options::KMS_PROVIDER)?;
-    refuse_keys_of_other_providers(read, &provider)?;
-    Ok(match provider.as_str() {
-        "aws" => KmsProvider::AwsKms(AwsKmsConfig {
-            region: read.text(&options::KMS_AWS_REGION)?,
-            key_id: read.text(&options::KMS_AWS_KEY_ID)?,
-        }),
-        "azure" => KmsProvider::AzureKeyVault(AzureKeyVaultConfig {
-            vault_url: read.text(&options::KMS_AZURE_VAULT_URL)?,
-            key_name: read.text(&options::KMS_AZURE_KEY_NAME)?,
-            key_version: read.optional(&options::KMS_AZURE_KEY_VERSION),
-        }),
-        "gcp" => KmsProvider::GcpKms(GcpKmsConfig {
-            project: read.text(&options::KMS_GCP_PROJECT)?,
-            location: read.text(&options::KMS_GCP_LOCATION)?,
-            key_ring: read.text(&options::KMS_GCP_KEY_RING)?,
-            key_name: read.text(&options::KMS_GCP_KEY_NAME)?,
-        }),
-        _ => KmsProvider::LocalHsm(LocalHsmConfig {
-            keyring: PathBuf::from(read.text(&options::KMS_LOCAL_KEYRING)?),
-            key: read.text(&options::KMS_LOCAL_KEY)?,
-            passphrase_file: read.optional(&options::KMS_LOCAL_PASSPHRASE_FILE).map(PathBuf::from),
-        }),
-    })
-}
-
-/// `kms.aws.region` beside `kms.provider: local` is a mistake in one of the two.
-fn refuse_keys_of_other_providers(read: &Reader, provider: &str) -> Result<()> {
-    let ValueKind::Choice(providers) = options::KMS_PROVIDER.kind else { return Ok(()) };
-    let foreign = read.0.pairs().map(|(key, _)| key).find(|key| {
-        let owner = key.strip_prefix("kms.").and_then(|rest| rest.split_once('.')).map(|(owner, _)| owner);
-        owner.is_some_and(|owner| owner != provider && providers.contains(&owner))
-    });
-    match foreign {
-        Some(key) => Err(contradiction(
-            &format!("{key} is set"),
-            &format!("kms.provider is '{provider}'"),
-            "remove one of the two",
-        )),
-        None => Ok(()),
-    }
-}
-
 fn data_key(read: &Reader, outage: &OutagePolicy) -> Result<DataKeyPolicy> {
     let scope = match read.choice(&options::DATA_KEY_SCOPE)? {
         "interval" => DataKeyScope::Interval(read.duration(&options::DATA_KEY_INTERVAL)?),
-        _ if read.0.get(options::DATA_KEY_INTERVAL.key).is_some() => {
+        _ if read.settings.get(options::DATA_KEY_INTERVAL.key).is_some() => {
             return Err(contradiction(
                 "data-key.interval is set",
                 "data-key.scope is 'checkpoint'",
@@ -207,17 +165,27 @@ fn not_in_this_version(read: &Reader, option: &'static Opt) -> Result<bool> {
 }
 
 /// Reads options by their kind, with their defaults.
-struct Reader<'s>(&'s Settings);
+#[derive(Clone, Copy)]
+struct Reader<'s> {
+    settings: &'s Settings,
+    /// The fallback whose own keys go before the common ones.
+    fallback: Option<&'s str>,
+}
 
 impl<'s> Reader<'s> {
+    fn get(&self, option: &'static Opt) -> Option<&'s str> {
+        let own = self.fallback.and_then(|fallback| self.settings.get(&option.key_of_fallback(fallback)));
+        own.or_else(|| self.settings.get(option.key))
+    }
+
     fn raw(&self, option: &'static Opt) -> Result<&'s str> {
-        if let Some(text) = self.0.get(option.key) {
+        if let Some(text) = self.get(option) {
             return Ok(text);
         }
         match option.default {
             Default::Value(text) => Ok(text),
-            Default::Required(when) => Err(missing(option, when)),
-            Default::Derived(_) | Default::None => Err(missing(option, "")),
+            Default::Required(when) => Err(self.missing(option, when)),
+            Default::Derived(_) | Default::None => Err(self.missing(option, "")),
         }
     }
 
@@ -246,31 +214,31 @@ impl<'s> Reader<'s> {
     }
 
     fn optional(&self, option: &'static Opt) -> Option<String> {
-        self.0.get(option.key).map(|text| text.trim().to_owned())
+        self.get(option).map(|text| text.trim().to_owned())
     }
 
     fn list(&self, option: &'static Opt) -> Result<Option<Vec<String>>> {
-        let list = self.0.get(option.key).map(value::list).transpose();
+        let list = self.get(option).map(value::list).transpose();
         list.map_err(|reason| bad(option.key, &reason))
     }
 
     /// What stands for the placeholder, and the text, of every key of a family.
     fn family(&self, family: &'static Opt) -> impl Iterator<Item = (&'s str, &'s str)> {
-        self.0.pairs().filter_map(move |(key, text)| match Opt::find(key)? {
+        self.settings.pairs().filter_map(move |(key, text)| match Opt::find(key)? {
             (option, Some(name)) if option == family => Some((name, text)),
             _ => None,
         })
     }
-}
 
-fn missing(option: &Opt, when: &str) -> Error {
-    let when = when.replace('`', "");
-    let when = if when.is_empty() { String::new() } else { format!(" (it is required {when})") };
-    Kind::Config.error(format_args!(
-        "{key} is missing{when}: set it, for example {key} = \"{example}\" in sealpoint.toml, or sealpoint.{key}: {example} in Flink's configuration",
-        key = option.key,
-        example = option.example
-    ))
+    fn missing(&self, option: &'static Opt, when: &str) -> Error {
+        let key = self.fallback.map_or_else(|| option.key.to_owned(), |fallback| option.key_of_fallback(fallback));
+        let when = when.replace('`', "");
+        let when = if when.is_empty() { String::new() } else { format!(" (it is required {when})") };
+        Kind::Config.error(format_args!(
+            "{key} is missing{when}: set it, for example {key} = \"{example}\" in sealpoint.toml, or sealpoint.{key}: {example} in Flink's configuration",
+            example = option.example
+        ))
+    }
 }
 
 fn bad(key: &str, reason: &str) -> Error {
