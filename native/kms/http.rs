@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Url, redirect, retry};
 use zeroize::Zeroizing;
 
+use crate::config::KmsTransport;
 use crate::error::{Error, Kind, Result};
 use crate::kms::timestamp::http_date;
 use crate::kms::tls;
@@ -21,19 +22,6 @@ const KEEP_IDLE: Duration = Duration::from_secs(50);
 
 /// Never reached through a proxy: this machine, and the clouds' metadata servers.
 const DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal";
-
-/// How a key service is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KmsTransport {
-    /// The longest that one attempt may take.
-    pub attempt_timeout: Duration,
-    /// The longest that it may take to connect.
-    pub connect_timeout: Duration,
-    /// Certificates (PEM) to trust instead of the system's.
-    pub ca_file: Option<std::path::PathBuf>,
-    /// The proxy to go through; what the environment says by default.
-    pub proxy: Option<String>,
-}
 
 /// A client with the limits, the authorities and the proxy of the configuration. It connects to nothing yet.
 pub fn client(config: &KmsTransport) -> Result<Client> {
