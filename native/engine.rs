@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::config::EncryptionConfig;
-use crate::envelope::{AtEof, Head, Layout, Opened, Opener, Parsed, SealOptions, Sealer};
+use crate::envelope::{AtEof, Head, Layout, Opened, Opener, Parsed, SealOptions, Sealer, Waypoints};
 use crate::error::{Error, Kind, Result};
 use crate::keys::{DataKey, KeyRing, SystemClock};
 use crate::kms;
@@ -19,6 +19,7 @@ pub struct EncryptionEngine {
     config: EncryptionConfig,
     keys: KeyRing,
     metrics: Arc<EncryptionMetrics>,
+    waypoints: Arc<Waypoints>,
     /// Last, so that everything which runs on it is gone before it is.
     _runtime: Runtime,
 }
@@ -38,7 +39,7 @@ impl EncryptionEngine {
         let metrics = Arc::new(EncryptionMetrics::default());
         let clock = Arc::new(SystemClock);
         let keys = KeyRing::new(&config, kms::connect(&config)?, runtime.handle.clone(), clock, Arc::clone(&metrics))?;
-        Ok(Arc::new(EncryptionEngine { config, keys, metrics, _runtime: runtime }))
+        Ok(Arc::new(EncryptionEngine { config, keys, metrics, waypoints: Arc::default(), _runtime: runtime }))
     }
 
     /// The configuration it was opened with.
@@ -80,7 +81,7 @@ impl EncryptionEngine {
     pub fn opener(&self, head: &Head, path: &str, expected: Option<&str>) -> Result<Opening> {
         let open = || {
             let key = self.keys.unwrap(head)?;
-            let opener = Opener::new(head, key.secret())?;
+            let opener = Opener::new(head, key.secret())?.sharing(Arc::clone(&self.waypoints), head);
             // Only now is the head proven to be the one that was sealed.
             self.check_place(head, path, expected)?;
             Ok(Opening { opener, metrics: Arc::clone(&self.metrics), time: Stopwatch::default(), produced: 0 })

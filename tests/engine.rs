@@ -4,13 +4,14 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use proptest::prelude::*;
 use sealpoint::config::EncryptionConfig;
 use sealpoint::engine::EncryptionEngine;
 use sealpoint::error::{Error, Kind};
-use sealpoint::stream::{OpenStream, SealStream, read_head};
+use sealpoint::stream::{OpenStream, ReadAt, SealStream, read_head};
 use tempfile::TempDir;
 
 const CLI: &str = env!("CARGO_BIN_EXE_sealpoint");
@@ -235,6 +236,59 @@ fn a_stream_that_failed_behind_its_end_never_ends_well_afterwards() {
     assert_eq!(block, plain);
     for _ in 0..3 {
         assert_eq!(stream.read(&mut block).unwrap_err().kind(), Kind::Integrity);
+    }
+}
+
+/// A file in memory that counts what is read of it.
+struct Counted<'a> {
+    bytes: &'a [u8],
+    read: &'a AtomicUsize,
+}
+
+impl ReadAt for Counted<'_> {
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.bytes.read_at(offset, buf)?;
+        self.read.fetch_add(read, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// A merged file as Flink makes and restores it: each segment ends in a sync, and is read by an opener of its own.
+#[test]
+fn restoring_the_segments_of_a_merged_file_reads_it_a_few_times_and_not_once_a_segment() {
+    const SEGMENTS: usize = 100;
+    let fixture = Fixture::new();
+    let sealing = fixture.engine(&[]);
+    let lengths: Vec<usize> = (0..SEGMENTS).map(|segment| 64 * 1024 - 2_500 + segment * 7_919 % 5_000).collect();
+    let plain = plaintext(lengths.iter().sum());
+    let mut stream = SealStream::new(sealing.sealer("", None).unwrap());
+    let (mut sealed, mut segments, mut at) = (Vec::new(), Vec::new(), 0);
+    for length in lengths {
+        stream.update(&plain[at..at + length], &mut sealed).unwrap();
+        stream.sync(&mut sealed).unwrap();
+        segments.push(at..at + length);
+        at += length;
+    }
+    stream.finish(&mut sealed).unwrap();
+
+    let in_order: Vec<usize> = (0..SEGMENTS).collect();
+    let backwards: Vec<usize> = (0..SEGMENTS).rev().collect();
+    let all_over: Vec<usize> = (0..SEGMENTS).map(|turn| turn * 37 % SEGMENTS).collect();
+    for order in [in_order, backwards, all_over] {
+        let engine = fixture.engine(&[]);
+        let read = AtomicUsize::new(0);
+        for segment in order {
+            let mut source = Counted { bytes: &sealed, read: &read };
+            let (_, head) = read_head(&mut source).unwrap();
+            let mut opened = OpenStream::new(source, engine.opener(&head, "", None).unwrap());
+            let range = segments[segment].clone();
+            opened.seek(range.start as u64);
+            let mut got = Vec::new();
+            opened.take(range.len() as u64).read_to_end(&mut got).unwrap();
+            assert!(got == plain[range], "segment {segment}");
+        }
+        let times = read.into_inner() / sealed.len();
+        assert!(times < 10, "the file was read {times} times over");
     }
 }
 

@@ -4,9 +4,11 @@
 
 mod sealed_files;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
-use sealpoint::envelope::{Head, Opener, Parsed, sidecar, slots};
+use sealpoint::envelope::{Head, Opener, Parsed, Waypoints, sidecar, slots};
 
 use sealed_files::{ALGORITHMS, Buffers, Reader, data_key, head, is_refusal, plaintext, seal_whole};
 
@@ -147,6 +149,42 @@ proptest! {
         let whole = reader.read_to_end();
         prop_assert_eq!(whole.ok(), (file == sealed).then_some(plain));
         prop_assert!(!refused || file != sealed);
+    }
+
+    /// What readers of one copy of a file found out about its frames misleads no reader of another: at worst the hints
+    /// are of no use.
+    #[test]
+    fn no_hint_from_a_changed_copy_makes_a_wrong_byte_or_spoils_the_file(
+        cbc in any::<bool>(),
+        in_place in any::<bool>(),
+        spacing in 1..200u64,
+        parts in prop::collection::vec(prop_oneof![1..60usize, 1..6000usize], 3..8),
+        attacks in prop::collection::vec(an_attack(), 1..4),
+        targets in prop::collection::vec((any::<bool>(), any::<Index>()), 1..16),
+    ) {
+        let plain = plaintext(parts.iter().sum());
+        let mut rest = &plain[..];
+        let parts: Vec<&[u8]> = parts.iter().map(|len| rest.split_off(..*len).unwrap()).collect();
+        let sealed = seal_whole(ALGORITHMS[usize::from(cbc)], 4096, &parts);
+        let mut changed = sealed.clone();
+        let frames = frames(&sealed, &parts);
+        attacks.iter().for_each(|attack| attack.apply(&mut changed, &frames));
+
+        let waypoints = Arc::new(Waypoints::with_spacing(spacing));
+        for (intact, target) in targets {
+            let target = target.index(plain.len());
+            let file = if intact { &sealed } else { &changed };
+            let Ok(mut reader) = Reader::new(file, &data_key(), 0).and_then(|reader| reader.sharing(&waypoints)) else {
+                prop_assert!(!intact);
+                continue;
+            };
+            reader.buffers = if in_place { Buffers::InPlace } else { Buffers::OutOfPlace };
+            reader.seek(target as u64);
+            match reader.read_to_end() {
+                Ok(bytes) => prop_assert!(bytes == plain[target..], "from {}", target),
+                Err(error) => prop_assert!(!intact && is_refusal(&error), "{:?}", error),
+            }
+        }
     }
 
     #[test]

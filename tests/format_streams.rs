@@ -2,7 +2,10 @@
 
 mod sealed_files;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
+use sealpoint::envelope::Waypoints;
 use sealpoint::error::Kind;
 
 use sealed_files::{ALGORITHMS, Buffers, Reader, data_key, open_whole, plaintext, seal_parts, seal_whole, sealer};
@@ -95,6 +98,8 @@ enum Step {
     Read(usize),
     Seek(usize),
     VerifyEnd,
+    /// Another reader goes on, with what the others found out.
+    Reopen,
 }
 
 fn a_length() -> impl Strategy<Value = usize> {
@@ -111,6 +116,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         6 => (1..3 * CHUNK).prop_map(Step::Read),
         5 => (0..12 * CHUNK).prop_map(Step::Seek),
         1 => Just(Step::VerifyEnd),
+        2 => Just(Step::Reopen),
     ]
 }
 
@@ -122,6 +128,7 @@ proptest! {
         cbc in any::<bool>(),
         in_place in any::<bool>(),
         buffer in 0..40_000usize,
+        spacing in 1..10_000u64,
         parts in prop::collection::vec(a_length(), 0..6),
         steps in prop::collection::vec(a_step(), 0..30),
     ) {
@@ -131,14 +138,23 @@ proptest! {
         let parts: Vec<&[u8]> = parts.iter().map(|len| rest.split_off(..*len).unwrap()).collect();
         let file = seal_whole(algorithm, 4096, &parts);
 
-        let mut reader = Reader::new(&file, &data_key(), buffer).unwrap();
-        reader.buffers = if in_place { Buffers::InPlace } else { Buffers::OutOfPlace };
+        let waypoints = Arc::new(Waypoints::with_spacing(spacing));
+        let open = || {
+            let mut reader = Reader::new(&file, &data_key(), buffer).unwrap().sharing(&waypoints).unwrap();
+            reader.buffers = if in_place { Buffers::InPlace } else { Buffers::OutOfPlace };
+            reader
+        };
+        let mut reader = open();
         let mut position = 0;
         for step in steps {
             match step {
                 Step::Seek(to) => {
                     reader.seek(to as u64);
                     position = to;
+                }
+                Step::Reopen => {
+                    reader = open();
+                    reader.seek(position as u64);
                 }
                 Step::VerifyEnd => prop_assert_eq!(reader.verify_end().unwrap(), plain.len() as u64),
                 Step::Read(len) => match reader.read(len).unwrap() {

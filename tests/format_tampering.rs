@@ -4,8 +4,10 @@
 
 mod sealed_files;
 
+use std::sync::Arc;
+
 use sealpoint::config::EncryptionAlgorithm;
-use sealpoint::envelope::{Layout, Opener};
+use sealpoint::envelope::{Layout, Opener, Waypoints};
 use sealpoint::error::{Kind, Result};
 
 use sealed_files::{
@@ -284,6 +286,38 @@ fn the_length_is_verified_before_it_is_used() {
                 bad[at] ^= 1 << (bit % 8);
                 assert!(is_refusal(&open(&bad).unwrap_err()), "bit {bit}");
             }
+        }
+    }
+}
+
+/// Two prefixes changed so that they make up for each other: a walk past them ends in a frame that verifies, and what it
+/// passed between them is no boundary of the file as it was sealed.
+#[test]
+fn a_false_hint_costs_a_walk_and_no_more() {
+    for algorithm in ALGORITHMS {
+        let plain = plaintext(5 * 24);
+        let parts: Vec<&[u8]> = plain.chunks(24).collect();
+        let file = seal_whole(algorithm, 4096, &parts);
+        let (start, frame) = (head(&file).unwrap().len(), Layout::new(algorithm, 4096).frame_len(24));
+        // As long as it was, and wrong in between: what the third frame gains the fourth one loses.
+        let mut changed = file.clone();
+        changed[start + 2 * frame + 3] += 16;
+        let moved = start + 3 * frame + 16;
+        changed[moved..moved + 4].copy_from_slice(&8u32.to_be_bytes());
+
+        for buffers in [Buffers::OutOfPlace, Buffers::InPlace] {
+            let waypoints = Arc::new(Waypoints::with_spacing(1));
+            let read_from = |file: &[u8], target: usize| {
+                let mut reader = Reader::new(file, &data_key(), 0)?.sharing(&waypoints)?;
+                reader.buffers = buffers;
+                reader.seek(target as u64);
+                reader.read_to_end()
+            };
+            assert_eq!(read_from(&changed, 4 * 24).unwrap(), plain[4 * 24..], "the walk goes past the change");
+            assert_eq!(read_from(&file, 3 * 24 + 20).unwrap(), plain[3 * 24 + 20..], "the false hint lies before this");
+            assert_eq!(read_from(&changed, 4 * 24).unwrap(), plain[4 * 24..]);
+            assert!(is_refusal(&read_from(&changed, 2 * 24).unwrap_err()), "what was changed is refused as ever");
+            assert_eq!(read_from(&file, 2 * 24).unwrap(), plain[2 * 24..]);
         }
     }
 }

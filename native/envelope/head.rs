@@ -95,8 +95,8 @@ impl Head {
         &self.bytes[self.salt_start()..self.salt_start() + SALT]
     }
 
-    pub(super) fn commitment(&self) -> &[u8] {
-        &self.bytes[self.salt_start() + SALT..]
+    pub(super) fn commitment(&self) -> &[u8; COMMITMENT] {
+        self.bytes.last_chunk().expect("a parsed head ends with its commitment")
     }
 
     fn salt_start(&self) -> usize {
@@ -195,7 +195,7 @@ mod tests {
             panic!("the head is whole");
         };
         assert_eq!((head.len(), head.algorithm), (bytes.len(), EncryptionAlgorithm::Aes256CbcHmac));
-        assert_eq!((head.salt(), head.commitment()), (&[0x11; SALT][..], &[0x22; COMMITMENT][..]));
+        assert_eq!((head.salt(), head.commitment()), (&[0x11; SALT][..], &[0x22; COMMITMENT]));
         assert_eq!((head.slots.len(), head.slots_section().len()), (1, 11 + slots::MAC));
         assert_eq!(head.fixed(), b"SEALPNT\n\x01\x02\0\0");
     }

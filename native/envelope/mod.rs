@@ -20,6 +20,7 @@ mod sealer;
 pub mod sidecar;
 pub mod slots;
 mod suite;
+mod waypoints;
 
 pub use bound::Bound;
 pub use data_key_id::DataKeyId;
@@ -28,6 +29,7 @@ pub use layout::Layout;
 pub use opener::{AtEof, Opened, Opener};
 pub use sealer::{SealOptions, Sealer};
 pub use slots::{Slot, encode_slots};
+pub use waypoints::Waypoints;
 
 /// The limits of the format. Readers check each before they allocate or compute with what a file claims.
 pub mod limits {

@@ -1,13 +1,15 @@
 //! Opening a file: in order, or from any offset, without I/O of its own.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 
-use super::head::Head;
+use super::head::{COMMITMENT, Head};
 use super::layout::{END_FIELDS, End, Layout, PREFIX, Place, Prefix};
 use super::limits::MAX_FRAMES;
 use super::suite::{Failed, FileCipher};
+use super::waypoints::{Trail, Waypoints};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
@@ -33,6 +35,18 @@ pub struct Opener {
     file_len: u64,
     /// The frame that failed verification.
     failed: Option<u64>,
+    /// What other openers of the file found out about its frames.
+    hints: Option<Hints>,
+}
+
+/// An opener's part in the waypoints that it shares with others.
+struct Hints {
+    shared: Arc<Waypoints>,
+    file: [u8; COMMITMENT],
+    /// What the walk under way has passed.
+    passed: Trail,
+    /// The offset in the plaintext of the place that was shared last.
+    told: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +55,9 @@ enum Mode {
     Read,
     /// At the place where the target lies if all frames before it are full.
     Guess { target: u64 },
-    /// From prefix to prefix, until the frame that holds the target.
-    Walk { target: u64 },
+    /// From prefix to prefix, until the frame that holds the target; `hinted` if it began where only a hint said that
+    /// a frame begins.
+    Walk { target: u64, hinted: bool },
     /// Past the end.
     Done,
 }
@@ -89,7 +104,14 @@ impl Opener {
             end: None,
             file_len: 0,
             failed: None,
+            hints: None,
         })
+    }
+
+    /// Learns from other openers of the file where its frames begin, and tells them.
+    pub fn sharing(self, waypoints: Arc<Waypoints>, head: &Head) -> Opener {
+        let (passed, file) = (waypoints.trail(), *head.commitment());
+        Opener { hints: Some(Hints { shared: waypoints, file, passed, told: 0 }), ..self }
     }
 
     /// The shape of the file's frames.
@@ -150,6 +172,10 @@ impl Opener {
                 self.walk(target);
                 Ok(AtEof::Retry)
             }
+            Mode::Walk { target, hinted: true } => {
+                self.walk_unaided(target);
+                Ok(AtEof::Retry)
+            }
             Mode::Read | Mode::Walk { .. } => Err(Kind::Truncated.error(format_args!(
                 "the file stops at frame {} without its end: it was cut, or never closed",
                 self.at.index
@@ -201,6 +227,10 @@ impl Opener {
                         self.walk(target);
                         break;
                     }
+                    Mode::Walk { target, hinted: true } => {
+                        self.walk_unaided(target);
+                        break;
+                    }
                     Mode::Read | Mode::Walk { .. } | Mode::Done => return Err(self.fail()),
                 },
             }
@@ -239,7 +269,10 @@ impl Opener {
         let available = buffers.sealed().len() - opened.consumed;
         let next = self.at.after(plaintext, &self.layout);
         let length = self.layout.frame_len(plaintext);
-        if matches!(self.mode, Mode::Walk { target } if next.plaintext <= target) {
+        if matches!(self.mode, Mode::Walk { target, .. } if next.plaintext <= target) {
+            if let Some(hints) = self.hints.as_mut().filter(|_| self.at.irregular) {
+                hints.passed.add(self.at);
+            }
             self.at = next;
             opened.consumed += length.min(available);
             return Ok(Step::On);
@@ -254,11 +287,15 @@ impl Opener {
         let frame = opened.consumed..opened.consumed + length;
         buffers.open(&self.cipher, &self.at, frame, opened.produced..opened.produced + plaintext)?;
         opened.consumed += length;
-        let start = std::mem::replace(&mut self.at, next).plaintext;
+        let place = std::mem::replace(&mut self.at, next);
+        let start = place.plaintext;
         self.verified = next;
+        if place.irregular {
+            self.tell(place);
+        }
         match self.mode {
             // A short frame before the target: the guess was right, but the file goes on irregularly.
-            Mode::Guess { target } if next.plaintext <= target => self.mode = Mode::Walk { target },
+            Mode::Guess { target } if next.plaintext <= target => self.mode = Mode::Walk { target, hinted: false },
             Mode::Read | Mode::Guess { .. } | Mode::Walk { .. } | Mode::Done => {
                 if opened.produced == 0 {
                     opened.start = start;
@@ -291,7 +328,8 @@ impl Opener {
     fn guess(&self, target: u64) -> Option<Place> {
         let chunk = self.layout.chunk_size as u64;
         let index = target / chunk;
-        if self.end.is_some_and(|end| end.irregular) || self.verified.irregular || index > MAX_FRAMES {
+        let irregular = self.end.is_some_and(|end| end.irregular) || self.verified.irregular;
+        if irregular || self.hint(target).is_some() || index > MAX_FRAMES {
             return None;
         }
         let place = Place {
@@ -306,8 +344,40 @@ impl Opener {
 
     /// Walks to `target` from the nearest boundary known before it.
     fn walk(&mut self, target: u64) {
-        self.at = if self.verified.plaintext <= target { self.verified } else { self.first };
-        self.mode = Mode::Walk { target };
+        let proven = if self.verified.plaintext <= target { self.verified } else { self.first };
+        let hint = self.hint(target).filter(|hint| hint.plaintext > proven.plaintext);
+        self.at = hint.unwrap_or(proven);
+        self.mode = Mode::Walk { target, hinted: hint.is_some() };
+        if let Some(hints) = &mut self.hints {
+            hints.passed.clear();
+        }
+    }
+
+    /// Walks again, where a hint led to what did not verify: believing no hint any more, and leaving none behind.
+    fn walk_unaided(&mut self, target: u64) {
+        if let Some(hints) = self.hints.take() {
+            hints.shared.forget(&hints.file);
+        }
+        self.walk(target);
+    }
+
+    /// A boundary at or before `target` that some opener of this file came past; only irregular files have any.
+    fn hint(&self, target: u64) -> Option<Place> {
+        self.hints.as_ref().and_then(|hints| hints.shared.before(&hints.file, target))
+    }
+
+    /// Shares the place of a frame that just verified, and with it those that a walk to it passed.
+    #[inline]
+    fn tell(&mut self, place: Place) {
+        let walked = matches!(self.mode, Mode::Walk { .. });
+        if let Some(hints) = &mut self.hints
+            && (walked || place.plaintext.abs_diff(hints.told) >= hints.shared.spacing())
+        {
+            hints.passed.add(place);
+            hints.shared.add(&hints.file, hints.passed.places());
+            hints.passed.clear();
+            hints.told = place.plaintext;
+        }
     }
 
     fn finish(&mut self, end: &End) {

@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test support")]
 
+use std::sync::Arc;
+
 use sealpoint::config::EncryptionAlgorithm;
 use sealpoint::context::EncryptionContext;
 use sealpoint::envelope::{
-    AtEof, DataKeyId, Head, Layout, Opened, Opener, Parsed, SealOptions, Sealer, Slot, encode_slots,
+    AtEof, DataKeyId, Head, Layout, Opened, Opener, Parsed, SealOptions, Sealer, Slot, Waypoints, encode_slots,
 };
 use sealpoint::error::{Error, Kind, Result};
 use sealpoint::secret::Secret;
@@ -119,6 +121,13 @@ impl<'a> Reader<'a> {
         let buffer = buffer.max(layout.frame_len(layout.chunk_size));
         let buffers = Buffers::OutOfPlace;
         Ok(Reader { file, opener, layout, buffer, buffers, position: 0, ready: Vec::new(), ended: false })
+    }
+
+    /// The same reader, sharing waypoints with others.
+    pub fn sharing(mut self, waypoints: &Arc<Waypoints>) -> Result<Reader<'a>> {
+        let head = head(self.file)?;
+        self.opener = Opener::new(&head, &data_key())?.sharing(Arc::clone(waypoints), &head);
+        Ok(self)
     }
 
     pub fn seek(&mut self, position: u64) {

@@ -12,7 +12,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
  */
 public final class SealedInputStream extends InputStream {
     private static final int FIRST_READ = 8 * 1024;
-    /** Wrong guesses and walks need two turns at most; more would mean that the native side makes no progress. */
+    /** A wrong guess, a walk from a wrong hint and a walk from the start take three turns; more would mean that the native side makes no progress. */
     private static final int MAX_TURNS_AT_END = 4;
     /** A skip within this many batches reads on; a longer one seeks. */
     private static final int SKIP_BATCHES = 2;
