@@ -63,10 +63,17 @@ test-java: native ## the jar's own tests against both Flink lines, every JVM wit
 test-flink: jar ## scenarios on real clusters of Flink 1.20 and 2.x
 	$(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST)
 
-soak: tools jar ## what takes long, an hour at most: property tests at length, a nearly full heap, kill cycles
-	timeout 20m env PROPTEST_CASES=20000 cargo test --release --test engine --test format_streams --test format_second_decoder
-	timeout 15m $(MVN) -f java/pom.xml test -Dtest=SoakTest -Dsoak.seconds=300 -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
-	timeout 25m $(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST) -Dit.test='SealedStateIT#a_task_manager_killed*' -Dkills=20
+# What a soak does is set by these; as they stand it takes an hour at most, once everything is built.
+SOAK_CASES   ?= 20000
+SOAK_SECONDS ?= 300
+SOAK_KILLS   ?= 20
+SOAK_RUST    := --release --test engine --test format_streams --test format_hostile --test format_second_decoder
+
+soak: tools jar ## what takes long: property tests at length, a nearly full heap, kill cycles
+	cargo test $(SOAK_RUST) --no-run
+	timeout 20m env PROPTEST_CASES=$(SOAK_CASES) cargo test $(SOAK_RUST)
+	timeout 15m $(MVN) -f java/pom.xml test -Dtest=SoakTest -Dsoak.seconds=$(SOAK_SECONDS) -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
+	timeout 25m $(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST) -Dit.test='SealedStateIT#a_task_manager_killed*' -Dkills=$(SOAK_KILLS)
 
 bench: native jar ## ratios against the raw cipher and against peers, in one run
 	benches/run

@@ -1,5 +1,7 @@
 //! The engine over a real keyring: what it seals it opens, and what it must not open it does not.
 
+mod cases;
+
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
@@ -353,7 +355,7 @@ enum Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases::cases(64))]
 
     /// Any sequence of writes and syncs, then of seeks and reads, equals the plain bytes.
     #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod cases;
 mod sealed_files;
 
 use std::sync::Arc;
@@ -96,7 +97,7 @@ impl Attack {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(cases::cases(600))]
 
     #[test]
     fn whatever_is_done_to_a_file_no_wrong_byte_leaves_it(

@@ -1,6 +1,7 @@
 //! A second implementation, which shares no code with the library, opens all that the library seals, and the other way
 //! round.
 
+mod cases;
 mod sealed_files;
 mod second_decoder;
 
@@ -16,7 +17,7 @@ use second_decoder::encoder::Plan;
 use second_decoder::{CBC_HMAC, GCM};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases::cases(200))]
 
     #[test]
     fn the_second_decoder_opens_all_that_is_sealed(

@@ -1,5 +1,6 @@
 //! Whatever is written, in whatever parts, reads back as the plain bytes: in order, and from any offset.
 
+mod cases;
 mod sealed_files;
 
 use std::sync::Arc;
@@ -121,7 +122,7 @@ fn a_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(cases::cases(300))]
 
     #[test]
     fn any_writes_syncs_seeks_and_reads_equal_the_plain_bytes(

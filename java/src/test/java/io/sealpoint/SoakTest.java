@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 class SoakTest {
     /** Short unless asked otherwise: {@code make soak} takes minutes. */
-    private static final String SECONDS = System.getProperty("soak.seconds", "6");
+    private static final int SECONDS = Integer.getInteger("soak.seconds", 6);
 
     private static final int HEAP_MB = 150;
     private static final int LIVE_MB = 100;
@@ -34,7 +34,7 @@ class SoakTest {
     @ParameterizedTest
     @ValueSource(strings = {"-XX:+UseG1GC", "-XX:+UseParallelGC"})
     void nothing_dies_in_a_nearly_full_heap(String collector) throws Exception {
-        soak("auto", 6, "-Xmx" + HEAP_MB + "m", collector);
+        soak("auto", SECONDS, "-Xmx" + HEAP_MB + "m", collector);
     }
 
     private static void soak(String mode, int seconds, String... jvm) throws Exception {
