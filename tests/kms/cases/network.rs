@@ -1,0 +1,109 @@
+//! A network that is slow, closed, silent, or not what it says it is.
+
+use sealpoint::error::Kind;
+use serde_json::json;
+
+use crate::cases::{Case, Needs};
+use crate::fixture::{Fixture, fails, ok, tenant};
+use crate::provider::pairs;
+use crate::proxy::Tls;
+
+pub const CASES: &[Case] = &[
+    Case {
+        name: "latency",
+        what: "an answer that takes 5 s, where 500 ms are allowed, is a time-out; where 20 s are allowed it is an answer",
+        needs: Needs::Faults,
+        run: latency,
+    },
+    Case {
+        name: "refused",
+        what: "a refused connection may pass, on the first call and on a later one; the error names the address",
+        needs: Needs::Faults,
+        run: refused,
+    },
+    Case {
+        name: "silent",
+        what: "a server that accepts and never answers is a time-out, before TLS begins and after a request",
+        needs: Needs::Faults,
+        run: silent,
+    },
+    Case {
+        name: "unknown_issuer",
+        what: "a certificate of an unknown issuer is refused for good, and the error names `kms.ca-file`",
+        needs: Needs::Faults,
+        run: unknown_issuer,
+    },
+    Case {
+        name: "tls_1_1",
+        what: "a server that speaks TLS 1.1 at most is refused for good",
+        needs: Needs::Faults,
+        run: tls_1_1,
+    },
+    Case {
+        name: "connecting_needs_no_network",
+        what: "a client is made without a word to the service: an engine starts while it is dead",
+        needs: Needs::Faults,
+        run: connecting_needs_no_network,
+    },
+];
+
+fn latency(fixture: &Fixture) {
+    let key = fixture.service().new_key();
+    let impatient = [fixture.settings(&key), pairs([("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")])].concat();
+    let (patient, impatient) = (fixture.client(&fixture.settings(&key)), fixture.client(&impatient));
+    let wrapped = ok(patient.wrap(&[7; 32], &tenant("a")));
+    assert_eq!(ok(impatient.unwrap(&wrapped, &tenant("a"))), [7; 32]);
+    fixture.network().inject(json!({"delay": 5}));
+    fails(impatient.unwrap(&wrapped, &tenant("a")), Kind::KmsTimeout);
+    fails(impatient.data_key(&tenant("a")).map(|_| ()), Kind::KmsTimeout);
+    assert_eq!(ok(patient.unwrap(&wrapped, &tenant("a"))), [7; 32]);
+}
+
+fn refused(fixture: &Fixture) {
+    let (_, client) = fixture.fresh();
+    let wrapped = ok(client.wrap(&[7; 32], &tenant("a")));
+    fixture.network().close();
+    let address = format!(":{}", fixture.network().port());
+    for client in [&client, &fixture.client_by(fixture.network(), &pairs([]))] {
+        let error = fails(client.unwrap(&wrapped, &tenant("a")), Kind::KmsUnavailable);
+        assert!(error.message().contains(&address), "{error}");
+        fails(client.data_key(&tenant("a")).map(|_| ()), Kind::KmsUnavailable);
+        fails(client.current_version(), Kind::KmsUnavailable);
+        fails(client.test_connection(), Kind::KmsUnavailable);
+    }
+}
+
+fn silent(fixture: &Fixture) {
+    let limits =
+        pairs([("kms.connect-timeout", "500 ms"), ("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")]);
+    let silent = fixture.silent();
+    let client = fixture.client_by(&silent, &limits);
+    fails(client.data_key(&tenant("a")).map(|_| ()), Kind::KmsTimeout);
+    let client = fixture.client_by(fixture.network(), &limits);
+    let wrapped = ok(client.wrap(&[7; 32], &tenant("a")));
+    fixture.network().inject(json!({"hang": true}));
+    fails(client.unwrap(&wrapped, &tenant("a")), Kind::KmsTimeout);
+    fixture.network().clear();
+    assert_eq!(ok(client.unwrap(&wrapped, &tenant("a"))), [7; 32], "the next call does not wait for the last one");
+}
+
+fn unknown_issuer(fixture: &Fixture) {
+    let route = fixture.listen(Tls::UnknownIssuer);
+    let client = fixture.client_by(&route, &pairs([]));
+    let error = fails(client.data_key(&tenant("a")).map(|_| ()), Kind::Config);
+    assert!(error.message().contains("kms.ca-file"), "{error}");
+    assert!(route.counts().is_empty(), "nothing is told to a server that is not known: {:?}", route.counts());
+}
+
+fn tls_1_1(fixture: &Fixture) {
+    let route = fixture.listen(Tls::Old);
+    let client = fixture.client_by(&route, &pairs([]));
+    let error = fails(client.data_key(&tenant("a")).map(|_| ()), Kind::Config);
+    assert!(error.message().contains("TLS"), "{error}");
+    assert!(route.counts().is_empty(), "{:?}", route.counts());
+}
+
+fn connecting_needs_no_network(fixture: &Fixture) {
+    fixture.client(&fixture.settings(&fixture.service().new_key()));
+    assert!(fixture.network().counts().is_empty(), "{:?}", fixture.network().counts());
+}

@@ -1,0 +1,31 @@
+//! One contract for every key service, against servers that speak its wire protocol and that this program starts.
+//!
+//! `cargo test --test kms` runs everything, `cargo test --test kms aws` what has `aws` in its name, as
+//! `vault::wrong_context`; `-- --list` lists, `-- --exact <name>` runs one, `-- --test-threads=1` one at a time. At the
+//! end comes the matrix of providers and cases, also in target/kms-matrix.md. A server that cannot be had is a failure
+//! where `CI` is set, and a named skip elsewhere.
+
+mod cases;
+mod child;
+mod client;
+mod documentation;
+mod fixture;
+mod matrix;
+mod provider;
+mod providers;
+mod proxy;
+mod runner;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match runner::Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(unknown) => {
+            eprintln!("{unknown}: see the head of tests/kms/main.rs");
+            return ExitCode::from(2);
+        }
+    };
+    let providers = providers::all();
+    runner::run(&arguments, &providers)
+}

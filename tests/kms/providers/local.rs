@@ -1,0 +1,101 @@
+//! The keyring file, by its own command-line tool.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use crate::child::Missing;
+use crate::provider::{Pairs, Provider, Service, pairs};
+use crate::proxy::Route;
+
+pub struct Local;
+
+const NO_NETWORK: &str = "a file has no network";
+
+impl Provider for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn server(&self) -> &'static str {
+        "none: a keyring file, managed by `sealpoint keyring`"
+    }
+
+    fn start(&self) -> Result<Box<dyn Service>, Missing> {
+        let folder = TempDir::new().expect("temporary files can be made");
+        let keyring = Keyring { folder, keys: AtomicU32::new(0) };
+        keyring.run("create", &["--key", "first"]);
+        Ok(Box::new(keyring))
+    }
+
+    fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("disabled_key", "the current version of a key cannot be disabled, only older ones"),
+            ("pending_deletion", "keys of a keyring are not deleted"),
+            ("disabled_version_by_us", "versions are disabled by `sealpoint keyring disable`, not by the client"),
+            ("destroyed_version", "versions of a keyring are not destroyed"),
+            ("wrong_lengths", "the client makes the keys itself, there is no answer to alter"),
+            ("rate_limit", "a file does not throttle"),
+            ("status_500", NO_NETWORK),
+            ("status_503", NO_NETWORK),
+            ("half_answer", NO_NETWORK),
+            ("garbled_answer", NO_NETWORK),
+            ("dropped_request", NO_NETWORK),
+            ("latency", NO_NETWORK),
+            ("refused", NO_NETWORK),
+            ("silent", NO_NETWORK),
+            ("unknown_issuer", NO_NETWORK),
+            ("tls_1_1", NO_NETWORK),
+            ("connecting_needs_no_network", NO_NETWORK),
+            ("expired_credentials", "a passphrase does not expire"),
+            ("clock_skew", "there is only one clock"),
+            ("permissions", "whoever may read the file may do everything"),
+        ]
+    }
+}
+
+/// A keyring of many keys.
+struct Keyring {
+    folder: TempDir,
+    keys: AtomicU32,
+}
+
+impl Keyring {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("keyring.json")
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) {
+        let mut sealpoint = Command::new(env!("CARGO_BIN_EXE_sealpoint"));
+        let output = sealpoint.args(["keyring", command]).arg(self.path()).args(arguments).output();
+        let output = output.expect("the tool was built with this test");
+        assert!(output.status.success(), "keyring {command} {arguments:?}: {output:?}");
+    }
+}
+
+impl Service for Keyring {
+    fn upstream(&self) -> Option<String> {
+        None
+    }
+
+    fn new_key(&self) -> String {
+        let key = format!("key-{}", self.keys.fetch_add(1, Ordering::Relaxed));
+        self.run("add", &["--key", &key]);
+        key
+    }
+
+    fn settings(&self, key: &str, _: Option<&Route>) -> Pairs {
+        let path = self.path().display().to_string();
+        pairs([("kms.provider", "local"), ("kms.local.keyring", &path), ("kms.local.key", key)])
+    }
+
+    fn rotate(&self, key: &str) {
+        self.run("rotate", &["--key", key]);
+    }
+
+    fn set_version_enabled(&self, key: &str, version: &str, enabled: bool) {
+        self.run(if enabled { "enable" } else { "disable" }, &[version, "--key", key]);
+    }
+}

@@ -1,0 +1,10 @@
+//! The key services that the contract is run against.
+
+mod local;
+
+use crate::provider::Provider;
+
+/// All of them, in the order of the matrix. A build without the feature of a key service does not have it.
+pub fn all() -> Vec<Box<dyn Provider>> {
+    vec![Box::new(local::Local)]
+}
