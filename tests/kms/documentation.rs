@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 
-use crate::cases;
+use crate::cases::{self, Case};
 use crate::child::root;
 use crate::provider::Provider;
 
@@ -56,10 +56,14 @@ fn section(providers: &[Box<dyn Provider>]) -> String {
     for case in cases::all() {
         let _ = writeln!(text, "| `{}` | {} |", case.name, case.what);
     }
-    text += "\nWhat is tested beyond that, of one service each:\n\n| Case | What it holds the client to |\n| --- | --- |\n";
-    for provider in providers {
-        for case in provider.own_cases() {
-            let _ = writeln!(text, "| `{}::{}` | {} |", provider.name(), case.name, case.what);
+    let own: Vec<(&str, Case)> = providers
+        .iter()
+        .flat_map(|provider| provider.own_cases().into_iter().map(|case| (provider.name(), case)))
+        .collect();
+    if !own.is_empty() {
+        text += "\nBeyond that, of one service each:\n\n| Case | What it holds the client to |\n| --- | --- |\n";
+        for (provider, case) in own {
+            let _ = writeln!(text, "| `{provider}::{}` | {} |", case.name, case.what);
         }
     }
     text += "\nWhat cannot be tested, and why:\n\n| Key service | Case | Reason |\n| --- | --- | --- |\n";

@@ -1,7 +1,6 @@
 //! The fault proxy (`servers/fault_proxy.py`): one process, a listener for each test.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -88,11 +87,6 @@ impl Route {
     /// The authority of the proxy's certificates.
     pub fn ca_file(&self) -> PathBuf {
         self.proxy.folder.path().join("ca.pem")
-    }
-
-    /// The same, as PEM.
-    pub fn ca_pem(&self) -> String {
-        fs::read_to_string(self.ca_file()).expect("the fault proxy wrote it")
     }
 
     /// From now on this happens to each request; `action` as `fault_proxy.py` documents it.

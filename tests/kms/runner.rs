@@ -41,7 +41,8 @@ impl Arguments {
         let mut parsed = Arguments::default();
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
-            let (name, value) = argument.split_once('=').map_or((&*argument, None), |(name, value)| (name, Some(value)));
+            let (name, value) =
+                argument.split_once('=').map_or((&*argument, None), |(name, value)| (name, Some(value)));
             match name {
                 "--exact" => parsed.exact = true,
                 "--list" => parsed.list = true,
@@ -98,7 +99,9 @@ pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
 
     let matrix = Matrix::new(tests.iter().map(|test| (test.provider.name(), test.case.name)).zip(&outcomes));
     if documented {
-        outcomes.push(caught(documentation::TEST, "-", || documentation::check(providers)));
+        let outcome = caught(documentation::TEST, "-", || documentation::check(providers));
+        tell(documentation::TEST, &outcome);
+        outcomes.push(outcome);
     }
     if !arguments.exact {
         matrix.publish();
@@ -122,12 +125,7 @@ impl Stage {
 
     fn play(&self, test: &Test) -> Outcome {
         let outcome = self.outcome(test);
-        match &outcome {
-            Outcome::Passed => println!("test {} ... ok", test.name),
-            Outcome::Failed(text) => println!("test {} ... FAILED\n{text}\n", test.name),
-            Outcome::NotApplicable(why) => println!("test {} ... not applicable: {why}", test.name),
-            Outcome::Skipped(why) => println!("test {} ... NOT RUN: {why}", test.name),
-        }
+        tell(&test.name, &outcome);
         outcome
     }
 
@@ -139,9 +137,13 @@ impl Stage {
         if self.cloud && test.case.needs != Needs::Client {
             return Outcome::Skipped(format!("it needs {:?}, which a real cloud gives to nobody", test.case.needs));
         }
-        let place = Arc::clone(self.services.lock().expect("no panic while it is held").entry(test.provider.name()).or_default());
+        let place = Arc::clone(
+            self.services.lock().expect("no panic while it is held").entry(test.provider.name()).or_default(),
+        );
         let mut service = None;
-        let start = caught(&test.name, test.provider.name(), || service = Some(place.get_or_init(|| self.start(test.provider))));
+        let start = caught(&test.name, test.provider.name(), || {
+            service = Some(place.get_or_init(|| self.start(test.provider)))
+        });
         match service {
             None => start,
             Some(Err(missing)) if std::env::var_os("CI").is_some() => Outcome::Failed(missing.to_string()),
@@ -162,6 +164,15 @@ impl Stage {
             self.proxy.get_or_init(Proxy::start).clone()?;
         }
         Ok(service)
+    }
+}
+
+fn tell(name: &str, outcome: &Outcome) {
+    match outcome {
+        Outcome::Passed => println!("test {name} ... ok"),
+        Outcome::Failed(text) => println!("test {name} ... FAILED\n{text}\n"),
+        Outcome::NotApplicable(why) => println!("test {name} ... not applicable: {why}"),
+        Outcome::Skipped(why) => println!("test {name} ... NOT RUN: {why}"),
     }
 }
 

@@ -5,7 +5,7 @@ use sealpoint::kms::WrappedKey;
 
 use crate::cases::{Case, Needs};
 use crate::client::Client;
-use crate::fixture::{Fixture, fails, ok, tenant};
+use crate::fixture::{Fixture, ok, tenant};
 
 pub const CASES: &[Case] = &[
     Case {
@@ -26,18 +26,8 @@ pub const CASES: &[Case] = &[
         needs: Needs::Client,
         run: flipped,
     },
-    Case {
-        name: "empty_wrapped_key",
-        what: "a wrapped key of no bytes is refused",
-        needs: Needs::Client,
-        run: empty,
-    },
-    Case {
-        name: "huge_wrapped_key",
-        what: "a wrapped key of 64 KiB is refused",
-        needs: Needs::Client,
-        run: huge,
-    },
+    Case { name: "empty_wrapped_key", what: "a wrapped key of no bytes is refused", needs: Needs::Client, run: empty },
+    Case { name: "huge_wrapped_key", what: "a wrapped key of 64 KiB is refused", needs: Needs::Client, run: huge },
 ];
 
 /// More of them than this would only ask the server the same again.

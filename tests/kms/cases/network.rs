@@ -49,7 +49,8 @@ pub const CASES: &[Case] = &[
 
 fn latency(fixture: &Fixture) {
     let key = fixture.service().new_key();
-    let impatient = [fixture.settings(&key), pairs([("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")])].concat();
+    let impatient =
+        [fixture.settings(&key), pairs([("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")])].concat();
     let (patient, impatient) = (fixture.client(&fixture.settings(&key)), fixture.client(&impatient));
     let wrapped = ok(patient.wrap(&[7; 32], &tenant("a")));
     assert_eq!(ok(impatient.unwrap(&wrapped, &tenant("a"))), [7; 32]);
@@ -74,8 +75,7 @@ fn refused(fixture: &Fixture) {
 }
 
 fn silent(fixture: &Fixture) {
-    let limits =
-        pairs([("kms.connect-timeout", "500 ms"), ("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")]);
+    let limits = pairs([("kms.connect-timeout", "500 ms"), ("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")]);
     let silent = fixture.silent();
     let client = fixture.client_by(&silent, &limits);
     fails(client.data_key(&tenant("a")).map(|_| ()), Kind::KmsTimeout);

@@ -33,12 +33,7 @@ pub const CASES: &[Case] = &[
         needs: Needs::Client,
         run: injective_context,
     },
-    Case {
-        name: "wrong_key",
-        what: "another key of the same service refuses",
-        needs: Needs::Server,
-        run: wrong_key,
-    },
+    Case { name: "wrong_key", what: "another key of the same service refuses", needs: Needs::Server, run: wrong_key },
     Case {
         name: "unknown_key",
         what: "a key that does not exist is an error, and does not come into being",
