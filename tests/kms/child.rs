@@ -15,6 +15,7 @@ exec 3<&0
 "$@" </dev/null 3<&- &
 pid=$!
 { cat >/dev/null; kill -KILL $pid 2>/dev/null; } <&3 3<&- &
+exec 2>/dev/null
 wait $pid
 "#;
 const STARTS: Duration = Duration::from_secs(60);

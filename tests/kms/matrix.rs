@@ -1,6 +1,6 @@
 //! What became of every case, as a table: a line a case, a column a provider.
 
-use std::fmt::Write;
+use std::fmt;
 use std::fs;
 
 use crate::child::root;
@@ -30,30 +30,27 @@ impl Matrix {
         matrix
     }
 
-    /// Prints it and writes target/kms-matrix.md.
-    pub fn publish(&self) {
-        let text = self.to_markdown();
-        println!("\n{text}");
+    /// Writes target/kms-matrix.md.
+    pub fn write(&self) {
         let path = root().join("target/kms-matrix.md");
-        fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        fs::write(&path, self.to_string()).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
+}
 
-    fn to_markdown(&self) -> String {
+impl fmt::Display for Matrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|(case, _)| case.len()).max().unwrap_or_default();
-        let mut text = String::new();
         let mut line = |first: &str, cells: &mut dyn Iterator<Item = &str>| {
-            let _ = write!(text, "| {first:width$} |");
+            write!(f, "| {first:width$} |")?;
             for (provider, cell) in self.providers.iter().zip(cells) {
-                let _ = write!(text, " {cell:0$} |", provider.len().max("passed".len()));
+                write!(f, " {cell:0$} |", provider.len().max("passed".len()))?;
             }
-            text.push('\n');
+            writeln!(f)
         };
-        line("case", &mut self.providers.iter().copied());
-        line("---", &mut self.providers.iter().map(|_| "---"));
-        for (case, cells) in &self.rows {
-            line(case, &mut cells.iter().copied().chain(std::iter::repeat("")));
-        }
-        text
+        line("case", &mut self.providers.iter().copied())?;
+        line("---", &mut self.providers.iter().map(|_| "---"))?;
+        let mut rows = self.rows.iter();
+        rows.try_for_each(|(case, cells)| line(case, &mut cells.iter().copied().chain(std::iter::repeat(""))))
     }
 }
 

@@ -16,8 +16,22 @@ use crate::child::{Child, Missing, script, tool};
 #[derive(Debug)]
 pub struct Proxy {
     control: Mutex<BufReader<TcpStream>>,
+    port: u16,
     folder: TempDir,
     _child: Child,
+}
+
+/// The name of the check.
+pub const TEST: &str = "fault_proxy::does_what_it_says";
+
+/// Faults that do not happen prove nothing.
+pub fn check() {
+    let proxy = Proxy::start().unwrap_or_else(|missing| std::panic::panic_any(missing));
+    let port = proxy.port.to_string();
+    let mut check = Command::new(tool("python"));
+    check.arg(script("fault_proxy_check.py")).arg(port).arg(proxy.folder.path());
+    let output = check.output().expect("the fault proxy runs by the same program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// How a listener speaks.
@@ -40,7 +54,7 @@ impl Proxy {
             command
         })?;
         let control = TcpStream::connect(("127.0.0.1", port)).expect("it accepted a connection just now");
-        Ok(Arc::new(Proxy { control: Mutex::new(BufReader::new(control)), folder, _child: child }))
+        Ok(Arc::new(Proxy { control: Mutex::new(BufReader::new(control)), port, folder, _child: child }))
     }
 
     /// A new listener in front of `upstream` (`http://127.0.0.1:1234`); without one it accepts and never answers.

@@ -14,7 +14,7 @@ use crate::documentation;
 use crate::fixture::Fixture;
 use crate::matrix::Matrix;
 use crate::provider::{Provider, Service};
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 
 /// The command line, as `cargo test` gives it.
 #[derive(Debug, Default)]
@@ -64,6 +64,10 @@ impl Arguments {
     }
 }
 
+/// What the suite holds itself to.
+const OWN: &[(&str, fn(&[Box<dyn Provider>]))] =
+    &[(documentation::TEST, documentation::check), (proxy::TEST, |_| proxy::check())];
+
 /// One case of one provider.
 struct Test<'p> {
     provider: &'p dyn Provider,
@@ -84,27 +88,30 @@ pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
             }
         }
     }
-    let documented = cloud.is_none() && arguments.takes(documentation::TEST);
+    let own: Vec<_> = OWN.iter().filter(|(name, _)| cloud.is_none() && arguments.takes(name)).collect();
     if arguments.list {
         tests.iter().for_each(|test| println!("{}: test", test.name));
-        documented.then(|| println!("{}: test", documentation::TEST));
+        own.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
 
     panic::set_hook(Box::new(|panic| LAST_PANIC.with(|last| *last.borrow_mut() = panic.to_string())));
-    println!("\nrunning {} cases", tests.len() + usize::from(documented));
+    println!("\nrunning {} cases", tests.len() + own.len());
     let stage = Stage::new(cloud.is_some());
     let mut outcomes: Vec<Outcome> = in_parallel(&tests, arguments.threads, |test| stage.play(test));
     drop(stage);
 
     let matrix = Matrix::new(tests.iter().map(|test| (test.provider.name(), test.case.name)).zip(&outcomes));
-    if documented {
-        let outcome = caught(documentation::TEST, "-", || documentation::check(providers));
-        tell(documentation::TEST, &outcome);
+    for (name, test) in own {
+        let outcome = caught(name, "-", || test(providers));
+        tell(name, &outcome);
         outcomes.push(outcome);
     }
-    if !arguments.exact {
-        matrix.publish();
+    if !tests.is_empty() && !arguments.exact {
+        println!("\n{matrix}");
+    }
+    if arguments.filters.is_empty() {
+        matrix.write();
     }
     summary(&outcomes)
 }
@@ -146,8 +153,7 @@ impl Stage {
         });
         match service {
             None => start,
-            Some(Err(missing)) if std::env::var_os("CI").is_some() => Outcome::Failed(missing.to_string()),
-            Some(Err(missing)) => Outcome::Skipped(missing.to_string()),
+            Some(Err(missing)) => without(missing),
             Some(Ok(service)) => caught(&test.name, test.provider.name(), || {
                 (test.case.run)(&Fixture::new(&**service, self.proxy.get().and_then(|proxy| proxy.as_ref().ok())));
             }),
@@ -165,6 +171,12 @@ impl Stage {
         }
         Ok(service)
     }
+}
+
+/// CI has everything, or is not set up.
+fn without(missing: &Missing) -> Outcome {
+    let what = missing.to_string();
+    if std::env::var_os("CI").is_some() { Outcome::Failed(what) } else { Outcome::Skipped(what) }
 }
 
 fn tell(name: &str, outcome: &Outcome) {
@@ -185,6 +197,7 @@ fn caught(name: &str, provider: &str, test: impl FnOnce()) -> Outcome {
     let logs = log_lengths();
     match panic::catch_unwind(AssertUnwindSafe(test)) {
         Ok(()) => Outcome::Passed,
+        Err(panic) if panic.is::<Missing>() => without(&panic.downcast::<Missing>().expect("just looked")),
         Err(_) => {
             let said = LAST_PANIC.with(|last| last.borrow().clone());
             Outcome::Failed(format!("---- {name}: {said}{}", news(provider, &logs)))

@@ -145,6 +145,7 @@ class Listener:
         if request is None:
             return False
         method, target, _ = request.start.split(" ", 2)
+        goes_on = (request.header("connection") or "").lower() != "close"
         counted = f"{method} {target.split('?')[0]} {request.header('x-amz-target') or ''}".rstrip()
         self.counts[counted] = self.counts.get(counted, 0) + 1
         action = self.fault_of(f"{method} {target} {request.header('x-amz-target') or ''}")
@@ -172,7 +173,7 @@ class Listener:
             return False
         writer.write(whole)
         await writer.drain()
-        return (request.header("connection") or "").lower() != "close"
+        return goes_on
 
     def fault_of(self, shown):
         for fault in self.faults:
