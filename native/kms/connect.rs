@@ -7,6 +7,11 @@ use crate::config::{EncryptionConfig, KeyringConfig, KmsProvider, KmsSlot, Local
 use crate::error::{Error, Kind, Result};
 use crate::kms::KmsClient;
 use crate::kms::local::LocalHsmClient;
+#[cfg(feature = "vault")]
+use crate::{
+    config::{KmsTransport, VaultConfig},
+    kms::vault::VaultClient,
+};
 
 /// The key services of each tenant that a process seals for or may open. A data key is wrapped by all of a tenant's
 /// clients, one slot each, and unwrapped by the first that can.
@@ -30,16 +35,21 @@ fn in_slot(error: Error, slot: &KmsSlot) -> Error {
 #[derive(Default)]
 struct Connector {
     keyrings: Vec<(KeyringConfig, LocalHsmClient)>,
+    #[cfg(feature = "vault")]
+    vaults: Vec<(VaultConfig, KmsTransport, VaultClient)>,
 }
 
 impl Connector {
     fn client(&mut self, slot: &KmsSlot) -> Result<Arc<dyn KmsClient>> {
         match &slot.provider {
             KmsProvider::LocalHsm(LocalHsmConfig::Keyring(config)) => self.keyring(config),
+            #[cfg(feature = "vault")]
+            KmsProvider::Vault(config) => self.vault(config, &slot.transport),
+            #[cfg(not(feature = "vault"))]
+            KmsProvider::Vault(_) => Err(not_built_in(&slot.provider)),
             KmsProvider::AwsKms(_)
             | KmsProvider::AzureKeyVault(_)
             | KmsProvider::GcpKms(_)
-            | KmsProvider::Vault(_)
             | KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => Err(not_built_in(&slot.provider)),
         }
     }
@@ -52,6 +62,18 @@ impl Connector {
             None => LocalHsmClient::open(config)?,
         };
         self.keyrings.push((config.clone(), client.clone()));
+        Ok(Arc::new(client))
+    }
+
+    /// Keys of one engine share their login.
+    #[cfg(feature = "vault")]
+    fn vault(&mut self, config: &VaultConfig, transport: &KmsTransport) -> Result<Arc<dyn KmsClient>> {
+        let same = |known: &VaultConfig| VaultConfig { key_name: config.key_name.clone(), ..known.clone() } == *config;
+        let client = match self.vaults.iter().find(|(known, by, _)| same(known) && by == transport) {
+            Some((_, _, opened)) => opened.with_key(&config.key_name)?,
+            None => VaultClient::new(config, transport)?,
+        };
+        self.vaults.push((config.clone(), transport.clone(), client.clone()));
         Ok(Arc::new(client))
     }
 }

@@ -85,6 +85,11 @@ pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
 }
 
+/// A body to send that is wiped once it is sent: it may hold a key or a credential.
+pub fn wiped(body: Zeroizing<Vec<u8>>) -> reqwest::Body {
+    bytes::Bytes::from_owner(body).into()
+}
+
 /// Sends a request and reads its answer to the end.
 pub async fn send(request: RequestBuilder) -> Result<Answer> {
     let mut response = request.send().await.map_err(|error| failure(&error))?;

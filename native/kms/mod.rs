@@ -2,6 +2,8 @@
 
 pub mod bind;
 mod connect;
+#[cfg(any(feature = "azure", feature = "pkcs11", feature = "vault"))]
+pub mod credential_file;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod local;
@@ -9,6 +11,8 @@ pub mod local;
 pub mod timestamp;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 use std::fmt;
 use std::time::SystemTime;
