@@ -111,6 +111,8 @@ pub unsafe extern "C" fn sealpoint_encrypt(
     sealed_length: *mut usize,
 ) -> u32 {
     fence(|| {
+        expect_output(sealed)?;
+        expect_output(sealed_length)?;
         // SAFETY: the caller's contract.
         let (engine, path, input) = unsafe { (engine_of(engine)?, text(path, "path")?, bytes(plaintext, length)?) };
         // SAFETY: the caller's contract.
@@ -133,6 +135,8 @@ pub unsafe extern "C" fn sealpoint_decrypt(
     plaintext_length: *mut usize,
 ) -> u32 {
     fence(|| {
+        expect_output(plaintext)?;
+        expect_output(plaintext_length)?;
         // SAFETY: the caller's contract.
         let (engine, path, input) = unsafe { (engine_of(engine)?, text(path, "path")?, bytes(sealed, length)?) };
         // SAFETY: the caller's contract.
@@ -188,6 +192,7 @@ pub unsafe extern "C" fn sealpoint_sealer_bound(
     bound: *mut usize,
 ) -> u32 {
     fence(|| {
+        expect_output(bound)?;
         // SAFETY: the caller's contract.
         let most = unsafe { sealer_of(sealer)? }.with(|stream| Ok(stream.bound(length)))?;
         // SAFETY: the caller's contract.
@@ -332,6 +337,7 @@ pub unsafe extern "C" fn sealpoint_opener_length(
     length: *mut u64,
 ) -> u32 {
     fence(|| {
+        expect_output(length)?;
         // SAFETY: the caller's contract.
         let plaintext = unsafe { opener_of(opener)? }.with(|stream| stream.length(file_length))?;
         // SAFETY: the caller's contract.
@@ -512,6 +518,9 @@ mod tests {
             assert_eq!(sealpoint_engine_open_text(std::ptr::null(), std::ptr::null_mut()), 1);
             assert_eq!(CStr::from_ptr(sealpoint_last_error()).to_str().unwrap(), "toml is null");
             assert_eq!(sealpoint_opener_seek(std::ptr::null(), 0), 1);
+            // The output is looked at before anything else, so that nothing is done in vain.
+            assert_eq!(sealpoint_sealer_bound(std::ptr::null(), 0, std::ptr::null_mut()), 1);
+            assert_eq!(CStr::from_ptr(sealpoint_last_error()).to_str().unwrap(), "an output pointer is null");
             sealpoint_engine_free(std::ptr::null_mut());
             sealpoint_buffer_free(std::ptr::null_mut(), 0);
         }

@@ -174,18 +174,13 @@ extern "system" fn Java_io_sealpoint_Native_sealerSeal(
     output_offset: jint,
     output_length: jint,
 ) -> jint {
-    let raw = env.as_raw();
-    fast_fence(&mut env, || {
-        // SAFETY: Sealer.java and Opener.java check both regions before they call.
-        let (input, output) = unsafe {
-            (
-                Region::checked_by_java(input, input_offset, input_length)?,
-                Region::checked_by_java(output, output_offset, output_length)?,
-            )
-        };
-        sealing_of(sealer)?
-            .with(|java| with_arrays(raw, input, output, |from, to| to_int(java.sealing.seal(from, to)?)))
-    })
+    let (input, output) = ((input, input_offset, input_length), (output, output_offset, output_length));
+    // SAFETY: Sealer.java checks both regions.
+    unsafe {
+        batch(&mut env, sealing_of(sealer), input, output, |raw, java, input, output| {
+            with_arrays(raw, input, output, |from, to| to_int(java.sealing.seal(from, to)?))
+        })
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -200,17 +195,13 @@ extern "system" fn Java_io_sealpoint_Native_sealerSealCopied(
     output_offset: jint,
     output_length: jint,
 ) -> jint {
-    let raw = env.as_raw();
-    fast_fence(&mut env, || {
-        // SAFETY: Sealer.java and Opener.java check both regions before they call.
-        let (input, output) = unsafe {
-            (
-                Region::checked_by_java(input, input_offset, input_length)?,
-                Region::checked_by_java(output, output_offset, output_length)?,
-            )
-        };
-        sealing_of(sealer)?.with(|java| to_int(java.seal_copied(raw, input, output)?))
-    })
+    let (input, output) = ((input, input_offset, input_length), (output, output_offset, output_length));
+    // SAFETY: Sealer.java checks both regions.
+    unsafe {
+        batch(&mut env, sealing_of(sealer), input, output, |raw, java, input, output| {
+            to_int(java.seal_copied(raw, input, output)?)
+        })
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -289,21 +280,15 @@ extern "system" fn Java_io_sealpoint_Native_openerOpenFrames(
     output_offset: jint,
     output_length: jint,
 ) -> jlong {
-    let raw = env.as_raw();
-    fast_fence(&mut env, || {
-        // SAFETY: Sealer.java and Opener.java check both regions before they call.
-        let (input, output) = unsafe {
-            (
-                Region::checked_by_java(input, input_offset, input_length)?,
-                Region::checked_by_java(output, output_offset, output_length)?,
-            )
-        };
-        opening_of(opener)?.with(|java| {
+    let (input, output) = ((input, input_offset, input_length), (output, output_offset, output_length));
+    // SAFETY: Opener.java checks both regions.
+    unsafe {
+        batch(&mut env, opening_of(opener), input, output, |raw, java, input, output| {
             let before = java.opening.wants();
             let opened = with_arrays(raw, input, output, |from, to| java.opening.open(from, to))?;
             Ok(java.pack(before, opened))
         })
-    })
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -318,17 +303,13 @@ extern "system" fn Java_io_sealpoint_Native_openerOpenFramesCopied(
     output_offset: jint,
     output_length: jint,
 ) -> jlong {
-    let raw = env.as_raw();
-    fast_fence(&mut env, || {
-        // SAFETY: Sealer.java and Opener.java check both regions before they call.
-        let (input, output) = unsafe {
-            (
-                Region::checked_by_java(input, input_offset, input_length)?,
-                Region::checked_by_java(output, output_offset, output_length)?,
-            )
-        };
-        opening_of(opener)?.with(|java| java.open_copied(raw, input, output))
-    })
+    let (input, output) = ((input, input_offset, input_length), (output, output_offset, output_length));
+    // SAFETY: Opener.java checks both regions.
+    unsafe {
+        batch(&mut env, opening_of(opener), input, output, |raw, java, input, output| {
+            java.open_copied(raw, input, output)
+        })
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -598,6 +579,30 @@ fn fast_fence<T: Default>(env: &mut EnvUnowned, body: impl FnOnce() -> Result<T>
     };
     throw(env, &failure);
     T::default()
+}
+
+/// An array, and the offset and length of a part of it, as Java gives them.
+type JavaRegion = (jbyteArray, jint, jint);
+
+/// Runs one of the calls per batch: a handle's work from one part of an array to one of another.
+///
+/// # Safety
+/// As [`Region::checked_by_java`], for both regions.
+unsafe fn batch<T, R: Default>(
+    env: &mut EnvUnowned,
+    handle: Result<&Handle<T>>,
+    (input, input_offset, input_length): JavaRegion,
+    (output, output_offset, output_length): JavaRegion,
+    work: impl FnOnce(*mut jni::sys::JNIEnv, &mut T, Region, Region) -> Result<R>,
+) -> R {
+    let raw = env.as_raw();
+    fast_fence(env, || {
+        // SAFETY: the caller's contract.
+        let input = unsafe { Region::checked_by_java(input, input_offset, input_length)? };
+        // SAFETY: the caller's contract.
+        let output = unsafe { Region::checked_by_java(output, output_offset, output_length)? };
+        handle?.with(|value| work(raw, value, input, output))
+    })
 }
 
 /// Throws `SealpointException.of(code, message)`, unless an exception is pending already.

@@ -29,10 +29,7 @@ final class HeadReader {
         int needed = 1;
         while (true) {
             if (head.length < needed) {
-                byte[] larger = Scratch.array(needed);
-                System.arraycopy(head, 0, larger, 0, have);
-                Scratch.give(head);
-                head = larger;
+                head = Scratch.grow(head, 0, have, needed);
             }
             while (have < needed) {
                 int read = source.read(head, have, head.length - have);

@@ -32,6 +32,14 @@ final class Scratch {
         }
     }
 
+    /** An array of at least this size that begins with what lies between two offsets of another, which is given back. */
+    static byte[] grow(byte[] array, int start, int end, int size) {
+        byte[] larger = array(size);
+        System.arraycopy(array, start, larger, 0, end - start);
+        give(array);
+        return larger;
+    }
+
     private static int index(int size) {
         int index = 0;
         while (index < SIZES.length && SIZES[index] < size) {

@@ -357,10 +357,7 @@ public final class SealedInputStream extends InputStream {
         int held = sealedEnd - sealedStart;
         int target = Math.max(window * layout.fullFrame, held >= layout.fullFrame ? held + layout.fullFrame : 0);
         if (sealed.length < target) {
-            byte[] larger = Scratch.array(target);
-            System.arraycopy(sealed, sealedStart, larger, 0, held);
-            Scratch.give(sealed);
-            sealed = larger;
+            sealed = Scratch.grow(sealed, sealedStart, sealedEnd, target);
         } else if (held > 0) {
             System.arraycopy(sealed, sealedStart, sealed, 0, held);
         }

@@ -242,10 +242,7 @@ public final class SealedOutputStream extends OutputStream {
 
     /** Small files stay in a small buffer; what outgrows it gets one for a whole batch. */
     private void grow(int needed) {
-        byte[] larger = Scratch.array(needed <= FIRST_BUFFER ? FIRST_BUFFER : batchLength);
-        System.arraycopy(plain, 0, larger, 0, plainLength);
-        Scratch.give(plain);
-        plain = larger;
+        plain = Scratch.grow(plain, 0, plainLength, needed <= FIRST_BUFFER ? FIRST_BUFFER : batchLength);
     }
 
     private void sealPlain() throws IOException {
@@ -268,10 +265,7 @@ public final class SealedOutputStream extends OutputStream {
 
     private void reserve(int more) {
         if (sealed.length < sealedLength + more) {
-            byte[] larger = Scratch.array(sealedLength + more);
-            System.arraycopy(sealed, 0, larger, 0, sealedLength);
-            Scratch.give(sealed);
-            sealed = larger;
+            sealed = Scratch.grow(sealed, 0, sealedLength, sealedLength + more);
         }
     }
 
