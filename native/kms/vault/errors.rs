@@ -108,7 +108,7 @@ fn classify(status: u16, said: &str, action: Action, target: &Target) -> (Kind, 
         ),
         404 if said.is_empty() && action == Action::Read => (Kind::KeyNotFound, no_such_key(target)),
         404 | 405 => (Kind::Config, "is this mount a transit engine? Check kms.vault.mount".to_owned()),
-        _ if said.contains("encryption key not found") => (Kind::KeyNotFound, no_such_key(target)),
+        _ if said.contains("key not found") => (Kind::KeyNotFound, no_such_key(target)),
         _ => passing(status, said)
             .unwrap_or_else(|| (Kind::Internal, "this answer is not known here; see the server's log".to_owned())),
     }
@@ -226,6 +226,7 @@ mod tests {
             (Encrypt, 404, kv, Kind::Config),
             (Read, 404, r#"{"errors":[]}"#, Kind::KeyNotFound),
             (Decrypt, 400, r#"{"errors":["encryption key not found"]}"#, Kind::KeyNotFound),
+            (Rotate, 400, r#"{"errors":["key not found"]}"#, Kind::KeyNotFound),
             (Decrypt, 400, r#"{"errors":["cipher: message authentication failed"]}"#, Kind::WrappedKey),
             // Vault
             (Decrypt, 400, r#"{"errors":["invalid ciphertext: unable to decrypt"]}"#, Kind::WrappedKey),

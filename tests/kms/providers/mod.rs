@@ -1,10 +1,16 @@
 //! The key services that the contract is run against.
 
 mod local;
+#[cfg(feature = "vault")]
+mod vault;
 
 use crate::provider::Provider;
 
 /// All of them, in the order of the matrix. A build without the feature of a key service does not have it.
 pub fn all() -> Vec<Box<dyn Provider>> {
-    vec![Box::new(local::Local)]
+    vec![
+        Box::new(local::Local),
+        #[cfg(feature = "vault")]
+        Box::new(vault::Vault),
+    ]
 }
