@@ -3,13 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(feature = "aws")]
+use crate::config::AwsKmsConfig;
+#[cfg(any(feature = "aws", feature = "vault"))]
+use crate::config::KmsTransport;
 use crate::config::{EncryptionConfig, KeyringConfig, KmsProvider, KmsSlot, LocalHsmConfig};
 use crate::error::{Error, Kind, Result};
 use crate::kms::KmsClient;
+#[cfg(feature = "aws")]
+use crate::kms::aws::AwsKmsClient;
 use crate::kms::local::LocalHsmClient;
 #[cfg(feature = "vault")]
 use crate::{
-    config::{KmsTransport, VaultConfig},
+    config::VaultConfig,
     kms::vault::VaultClient,
 };
 
@@ -37,6 +43,8 @@ struct Connector {
     keyrings: Vec<(KeyringConfig, LocalHsmClient)>,
     #[cfg(feature = "vault")]
     vaults: Vec<(VaultConfig, KmsTransport, VaultClient)>,
+    #[cfg(feature = "aws")]
+    aws: Vec<(AwsKmsConfig, KmsTransport, Arc<AwsKmsClient>)>,
 }
 
 impl Connector {
@@ -47,8 +55,11 @@ impl Connector {
             KmsProvider::Vault(config) => self.vault(config, &slot.transport),
             #[cfg(not(feature = "vault"))]
             KmsProvider::Vault(_) => Err(not_built_in(&slot.provider)),
-            KmsProvider::AwsKms(_)
-            | KmsProvider::AzureKeyVault(_)
+            #[cfg(feature = "aws")]
+            KmsProvider::AwsKms(config) => self.aws(config, &slot.transport),
+            #[cfg(not(feature = "aws"))]
+            KmsProvider::AwsKms(_) => Err(not_built_in(&slot.provider)),
+            KmsProvider::AzureKeyVault(_)
             | KmsProvider::GcpKms(_)
             | KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => Err(not_built_in(&slot.provider)),
         }
@@ -75,6 +86,19 @@ impl Connector {
         };
         self.vaults.push((config.clone(), transport.clone(), client.clone()));
         Ok(Arc::new(client))
+    }
+
+    /// Keys of one configuration share their connections and credentials.
+    #[cfg(feature = "aws")]
+    fn aws(&mut self, config: &AwsKmsConfig, transport: &KmsTransport) -> Result<Arc<dyn KmsClient>> {
+        let same = |known: &AwsKmsConfig| AwsKmsConfig { key_id: config.key_id.clone(), ..known.clone() } == *config;
+        let known = self.aws.iter().find(|(known, over, _)| same(known) && over == transport);
+        let client = Arc::new(match known {
+            Some((_, _, opened)) => opened.with_key(config)?,
+            None => AwsKmsClient::new(config, transport)?,
+        });
+        self.aws.push((config.clone(), transport.clone(), Arc::clone(&client)));
+        Ok(client)
     }
 }
 

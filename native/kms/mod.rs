@@ -1,5 +1,7 @@
 //! Key services behind one trait: whoever holds the key-encryption keys (KEK) wraps and unwraps our data keys.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod bind;
 mod connect;
 #[cfg(any(feature = "azure", feature = "pkcs11", feature = "vault"))]

@@ -1,0 +1,158 @@
+//! The key material behind a key: AWS KMS keeps all of it, and wraps with the newest.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_kms::primitives::DateTime;
+use aws_sdk_kms::types::{IncludeKeyMaterial, KeyMaterialState, KeyMetadata, RotationsListEntry};
+
+use crate::error::{Kind, Result};
+use crate::kms::KeyVersion;
+use crate::kms::aws::{AwsKmsClient, UNNAMED, errors, named};
+
+/// More pages than a key can have rotations for (a thousand entries each).
+const MOST_PAGES: usize = 10;
+/// How often the end of a rotation is looked for, and how many times. It goes on if it takes longer.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS: usize = 12;
+
+impl AwsKmsClient {
+    pub(super) async fn current(&self) -> Result<KeyVersion> {
+        let key = self.describe().await?;
+        self.current_of(&key).await
+    }
+
+    async fn current_of(&self, key: &KeyMetadata) -> Result<KeyVersion> {
+        let rotations = self.rotations(self.arn(key)?).await?.unwrap_or_default();
+        let id = named(key.current_key_material_id.clone());
+        let entry = if id == UNNAMED {
+            newest(&rotations)
+        } else {
+            rotations.iter().find(|entry| entry.key_material_id.as_ref() == Some(&id))
+        };
+        self.version(key, id, entry)
+    }
+
+    pub(super) async fn versions(&self) -> Result<Vec<KeyVersion>> {
+        let key = self.describe().await?;
+        let rotations = self.rotations(self.arn(&key)?).await?.unwrap_or_default();
+        let known: Vec<_> = rotations.iter().filter(|entry| is_in_use(entry)).collect();
+        if known.is_empty() {
+            let entry = newest(&rotations);
+            return Ok(vec![self.version(&key, named(key.current_key_material_id.clone()), entry)?]);
+        }
+        let versions = known.iter().map(|entry| self.version(&key, named(entry.key_material_id.clone()), Some(*entry)));
+        let mut versions = versions.collect::<Result<Vec<_>>>()?;
+        versions.sort_by_key(|version| version.created_at);
+        Ok(versions)
+    }
+
+    /// Has the key rotated, and waits for the new material. A second call while that is going on waits for the same
+    /// rotation: AWS KMS limits how many a key may ever have.
+    pub(super) async fn rotate_on_demand(&self) -> Result<KeyVersion> {
+        let key = self.describe().await?;
+        let (arn, before) = (self.arn(&key)?, self.current_of(&key).await?);
+        let pending = self.rotating.lock().clone();
+        if pending.as_ref().is_some_and(|old| *old != state(&before)) {
+            *self.rotating.lock() = None;
+            return Ok(before);
+        }
+        *self.rotating.lock() = Some(state(&before));
+        if pending.is_none() || !self.rotation_goes_on(arn).await? {
+            self.start_rotation(arn).await?;
+        }
+        for _ in 0..LOOKS {
+            let now = self.current().await?;
+            if state(&now) != state(&before) {
+                *self.rotating.lock() = None;
+                return Ok(now);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(Kind::KmsTimeout.error(format_args!(
+            "AWS KMS is still rotating {}: it goes on there; ask for the current version later",
+            self.keys.text()
+        )))
+    }
+
+    async fn start_rotation(&self, arn: &str) -> Result<()> {
+        let action = "RotateKeyOnDemand";
+        let request = || self.service.sdk.rotate_key_on_demand().key_id(arn).send();
+        let Err(failed) = self.send(action, request).await? else { return Ok(()) };
+        if failed.as_service_error().is_some_and(|error| error.is_conflict_exception()) {
+            return Ok(()); // someone else began one
+        }
+        let error = errors::explain(&failed, self.call(action));
+        if !error.may_pass() {
+            *self.rotating.lock() = None;
+        }
+        Err(error)
+    }
+
+    async fn rotation_goes_on(&self, arn: &str) -> Result<bool> {
+        let request = || self.service.sdk.get_key_rotation_status().key_id(arn).send();
+        let status = self.ask("GetKeyRotationStatus", request).await?;
+        Ok(status.on_demand_rotation_start_date.is_some())
+    }
+
+    async fn describe(&self) -> Result<KeyMetadata> {
+        let request = || self.service.sdk.describe_key().key_id(self.keys.text()).send();
+        let answer = self.ask("DescribeKey", request).await?;
+        let key = answer.key_metadata.ok_or_else(|| self.lacks("DescribeKey", "description"))?;
+        self.keys.wrapped_by(key.arn.as_deref())?;
+        Ok(key)
+    }
+
+    /// The key's own name: what is about versions takes no alias.
+    fn arn<'k>(&self, key: &'k KeyMetadata) -> Result<&'k str> {
+        key.arn.as_deref().ok_or_else(|| self.lacks("DescribeKey", "ARN"))
+    }
+
+    /// Every material of the key; `None` where the service keeps no list (emulators).
+    async fn rotations(&self, arn: &str) -> Result<Option<Vec<RotationsListEntry>>> {
+        let action = "ListKeyRotations";
+        let (mut found, mut marker) = (Vec::new(), None);
+        for _ in 0..MOST_PAGES {
+            let request = || {
+                let request = self.service.sdk.list_key_rotations().key_id(arn).set_marker(marker.clone());
+                request.include_key_material(IncludeKeyMaterial::AllKeyMaterial).send()
+            };
+            let page = match self.send(action, request).await? {
+                Ok(page) => page,
+                Err(failed) if errors::is_unknown_operation(&failed) => return Ok(None),
+                Err(failed) => return Err(errors::explain(&failed, self.call(action))),
+            };
+            found.extend(page.rotations.unwrap_or_default());
+            marker = page.next_marker;
+            if !page.truncated || marker.is_none() {
+                return Ok(Some(found));
+            }
+        }
+        Err(Kind::Internal.error(format_args!("the list of rotations of {} has no end", self.keys.text())))
+    }
+
+    /// The first material has no date of a rotation: it is as old as the key.
+    fn version(&self, key: &KeyMetadata, id: String, entry: Option<&RotationsListEntry>) -> Result<KeyVersion> {
+        let date = entry.and_then(|entry| entry.rotation_date).or(key.creation_date);
+        let created_at = date.and_then(time).ok_or_else(|| self.lacks("DescribeKey", "date of creation"))?;
+        Ok(KeyVersion { id, created_at, enabled: key.enabled })
+    }
+}
+
+/// What tells that a rotation has ended: another material, or a later date where materials have no names.
+fn state(version: &KeyVersion) -> String {
+    format!("{} {:?}", version.id, version.created_at)
+}
+
+fn newest(rotations: &[RotationsListEntry]) -> Option<&RotationsListEntry> {
+    rotations.iter().max_by_key(|entry| entry.rotation_date.and_then(time))
+}
+
+/// Imported material that waits for its rotation has wrapped nothing yet.
+fn is_in_use(entry: &RotationsListEntry) -> bool {
+    entry.key_material_id.is_some()
+        && matches!(entry.key_material_state, None | Some(KeyMaterialState::Current | KeyMaterialState::NonCurrent))
+}
+
+fn time(date: DateTime) -> Option<SystemTime> {
+    SystemTime::try_from(date).ok()
+}
