@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "aws")]
 use crate::config::AwsKmsConfig;
-#[cfg(any(feature = "aws", feature = "vault"))]
+#[cfg(any(feature = "aws", feature = "gcp", feature = "vault"))]
 use crate::config::KmsTransport;
 use crate::config::{EncryptionConfig, KeyringConfig, KmsProvider, KmsSlot, LocalHsmConfig};
 use crate::error::{Error, Kind, Result};
@@ -13,11 +13,10 @@ use crate::kms::KmsClient;
 #[cfg(feature = "aws")]
 use crate::kms::aws::AwsKmsClient;
 use crate::kms::local::LocalHsmClient;
+#[cfg(feature = "gcp")]
+use crate::{config::GcpKmsConfig, kms::gcp::GcpKmsClient};
 #[cfg(feature = "vault")]
-use crate::{
-    config::VaultConfig,
-    kms::vault::VaultClient,
-};
+use crate::{config::VaultConfig, kms::vault::VaultClient};
 
 /// The key services of each tenant that a process seals for or may open. A data key is wrapped by all of a tenant's
 /// clients, one slot each, and unwrapped by the first that can.
@@ -45,6 +44,8 @@ struct Connector {
     vaults: Vec<(VaultConfig, KmsTransport, VaultClient)>,
     #[cfg(feature = "aws")]
     aws: Vec<(AwsKmsConfig, KmsTransport, Arc<AwsKmsClient>)>,
+    #[cfg(feature = "gcp")]
+    gcp: Vec<(GcpKmsConfig, KmsTransport, GcpKmsClient)>,
 }
 
 impl Connector {
@@ -59,9 +60,13 @@ impl Connector {
             KmsProvider::AwsKms(config) => self.aws(config, &slot.transport),
             #[cfg(not(feature = "aws"))]
             KmsProvider::AwsKms(_) => Err(not_built_in(&slot.provider)),
-            KmsProvider::AzureKeyVault(_)
-            | KmsProvider::GcpKms(_)
-            | KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => Err(not_built_in(&slot.provider)),
+            #[cfg(feature = "gcp")]
+            KmsProvider::GcpKms(config) => self.gcp(config, &slot.transport),
+            #[cfg(not(feature = "gcp"))]
+            KmsProvider::GcpKms(_) => Err(not_built_in(&slot.provider)),
+            KmsProvider::AzureKeyVault(_) | KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => {
+                Err(not_built_in(&slot.provider))
+            }
         }
     }
 
@@ -99,6 +104,20 @@ impl Connector {
         });
         self.aws.push((config.clone(), transport.clone(), Arc::clone(&client)));
         Ok(client)
+    }
+
+    /// Keys of one project, or of several, share their connections and tokens.
+    #[cfg(feature = "gcp")]
+    fn gcp(&mut self, config: &GcpKmsConfig, transport: &KmsTransport) -> Result<Arc<dyn KmsClient>> {
+        let same = |known: &GcpKmsConfig| {
+            known.endpoint == config.endpoint && known.credentials_file == config.credentials_file
+        };
+        let client = match self.gcp.iter().find(|(known, by, _)| same(known) && by == transport) {
+            Some((_, _, connected)) => connected.with_key(config)?,
+            None => GcpKmsClient::new(config, transport)?,
+        };
+        self.gcp.push((config.clone(), transport.clone(), client.clone()));
+        Ok(Arc::new(client))
     }
 }
 

@@ -6,6 +6,8 @@ pub mod bind;
 mod connect;
 #[cfg(any(feature = "azure", feature = "pkcs11", feature = "vault"))]
 pub mod credential_file;
+#[cfg(feature = "gcp")]
+pub mod gcp;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod local;
