@@ -78,7 +78,7 @@ pub enum AzureAlgorithm {
 /// Who we are to Azure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AzureCredential {
-    /// What the machine offers: workload identity, then a client secret, then managed identity.
+    /// A client secret where one is configured, then what the machine offers: workload identity, then managed identity.
     Auto,
     /// An application with a secret in a file.
     ClientSecret,

@@ -148,7 +148,7 @@ options! {
     KMS_AZURE_WRAP_LOCALLY = "kms.azure.wrap-locally", Kind::Flag, Default::Value("false"), "true", "0.1",
         "Whether data keys are wrapped on this machine, with the public half of the RSA key: sealing then makes no call to the vault.";
     KMS_AZURE_CREDENTIAL = "kms.azure.credential", Kind::Choice(&["auto", "client-secret", "managed-identity", "workload-identity"]), Default::Value("auto"), "managed-identity", "0.1",
-        "Who we are to Azure. `auto` is workload identity where Kubernetes offers it, then a client secret where one is configured, then managed identity.";
+        "Who we are to Azure. `auto` is a client secret where one is configured, else workload identity where Kubernetes offers it, else managed identity.";
     KMS_AZURE_TENANT_ID = "kms.azure.tenant-id", Kind::Text, Default::Derived("`AZURE_TENANT_ID` of the environment"), "72f988bf-86f1-41af-91ab-2d7cd011db47", "0.1",
         "The directory (tenant) of the application.";
     KMS_AZURE_CLIENT_ID = "kms.azure.client-id", Kind::Text, Default::Derived("`AZURE_CLIENT_ID` of the environment"), "11111111-2222-3333-4444-555555555555", "0.1",

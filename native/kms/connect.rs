@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "aws")]
 use crate::config::AwsKmsConfig;
-#[cfg(any(feature = "aws", feature = "gcp", feature = "vault"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp", feature = "vault"))]
 use crate::config::KmsTransport;
 use crate::config::{EncryptionConfig, KeyringConfig, KmsProvider, KmsSlot, LocalHsmConfig};
 use crate::error::{Error, Kind, Result};
@@ -13,6 +13,8 @@ use crate::kms::KmsClient;
 #[cfg(feature = "aws")]
 use crate::kms::aws::AwsKmsClient;
 use crate::kms::local::LocalHsmClient;
+#[cfg(feature = "azure")]
+use crate::{config::AzureKeyVaultConfig, kms::azure::AzureKmsClient};
 #[cfg(feature = "gcp")]
 use crate::{config::GcpKmsConfig, kms::gcp::GcpKmsClient};
 #[cfg(feature = "vault")]
@@ -40,6 +42,8 @@ fn in_slot(error: Error, slot: &KmsSlot) -> Error {
 #[derive(Default)]
 struct Connector {
     keyrings: Vec<(KeyringConfig, LocalHsmClient)>,
+    #[cfg(feature = "azure")]
+    key_vaults: Vec<(AzureKeyVaultConfig, KmsTransport, Arc<AzureKmsClient>)>,
     #[cfg(feature = "vault")]
     vaults: Vec<(VaultConfig, KmsTransport, VaultClient)>,
     #[cfg(feature = "aws")]
@@ -56,6 +60,10 @@ impl Connector {
             KmsProvider::Vault(config) => self.vault(config, &slot.transport),
             #[cfg(not(feature = "vault"))]
             KmsProvider::Vault(_) => Err(not_built_in(&slot.provider)),
+            #[cfg(feature = "azure")]
+            KmsProvider::AzureKeyVault(config) => self.azure(config, &slot.transport),
+            #[cfg(not(feature = "azure"))]
+            KmsProvider::AzureKeyVault(_) => Err(not_built_in(&slot.provider)),
             #[cfg(feature = "aws")]
             KmsProvider::AwsKms(config) => self.aws(config, &slot.transport),
             #[cfg(not(feature = "aws"))]
@@ -64,9 +72,7 @@ impl Connector {
             KmsProvider::GcpKms(config) => self.gcp(config, &slot.transport),
             #[cfg(not(feature = "gcp"))]
             KmsProvider::GcpKms(_) => Err(not_built_in(&slot.provider)),
-            KmsProvider::AzureKeyVault(_) | KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => {
-                Err(not_built_in(&slot.provider))
-            }
+            KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => Err(not_built_in(&slot.provider)),
         }
     }
 
@@ -118,6 +124,21 @@ impl Connector {
         };
         self.gcp.push((config.clone(), transport.clone(), client.clone()));
         Ok(Arc::new(client))
+    }
+
+    /// The keys of one vault share its connections and its token.
+    #[cfg(feature = "azure")]
+    fn azure(&mut self, config: &AzureKeyVaultConfig, transport: &KmsTransport) -> Result<Arc<dyn KmsClient>> {
+        let same = |known: &AzureKeyVaultConfig| {
+            AzureKeyVaultConfig { key_name: config.key_name.clone(), ..known.clone() } == *config
+        };
+        let client = match self.key_vaults.iter().find(|(known, by, _)| same(known) && by == transport) {
+            Some((_, _, opened)) => opened.with_key(&config.key_name)?,
+            None => AzureKmsClient::new(config, transport)?,
+        };
+        let client = Arc::new(client);
+        self.key_vaults.push((config.clone(), transport.clone(), Arc::clone(&client)));
+        Ok(client)
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod bind;
 mod connect;
 #[cfg(any(feature = "azure", feature = "pkcs11", feature = "vault"))]

@@ -32,7 +32,7 @@ class WithServer(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.directory = tempfile.TemporaryDirectory()
-        cls.process = subprocess.Popen([sys.executable, SERVER, cls.directory.name, *cls.options],
+        cls.process = subprocess.Popen([sys.executable, SERVER, cls.directory.name, "--until-eof", *cls.options],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         cls.at = json.loads(cls.process.stdout.readline())
         cls.client_id, cls.vault = cls.at["client"], cls.at["vault"]
@@ -205,7 +205,9 @@ class Vault(WithServer):
 
     def test_credentials_are_checked(self):
         nowhere = "00000000-0000-0000-0000-000000000000"
-        for credential, code in ((self.secret("wrong"), "AADSTS7000215"), (self.secret(tenant=nowhere), "AADSTS90002")):
+        self.control("identity", client=self.client_id, secrets=[self.at["secret"]], expired=["old"],
+                     subjects=[self.at["subject"]], managed=True)
+        for credential, code in ((self.secret("old"), "AADSTS7000222"), (self.secret("wrong"), "AADSTS7000215"), (self.secret(tenant=nowhere), "AADSTS90002")):
             with self.assertRaises(ClientAuthenticationError) as caught:
                 credential.get_token("https://vault.azure.net/.default")
             self.assertIn(code, str(caught.exception))

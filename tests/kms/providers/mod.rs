@@ -1,5 +1,7 @@
 //! The key services that the contract is run against.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod local;
 #[cfg(feature = "vault")]
 mod vault;
@@ -10,6 +12,10 @@ use crate::provider::Provider;
 pub fn all() -> Vec<Box<dyn Provider>> {
     vec![
         Box::new(local::Local),
+        #[cfg(feature = "azure")]
+        Box::new(azure::Azure::KeyVault),
+        #[cfg(feature = "azure")]
+        Box::new(azure::Azure::ManagedHsm),
         #[cfg(feature = "vault")]
         Box::new(vault::Vault),
     ]

@@ -94,6 +94,9 @@ class Entra:
                 return refuse(401, "invalid_client", 700024, "Client assertion is not within its valid time range.")
             if claims.get("sub") not in client.get("subjects", ()):
                 return refuse(400, "invalid_client", 70021, "No matching federated identity record found.")
+        elif form.get("client_secret") in client.get("expired", ()):
+            return refuse(401, "invalid_client", 7000222, f"The provided client secret keys for app '{form['client_id']}' "
+                          "are expired.")
         elif form.get("client_secret") not in client.get("secrets", ()):
             return refuse(401, "invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in "
                           "the request is the client secret value, not the client secret ID.")

@@ -6,16 +6,18 @@ Written from the REST reference of Key Vault keys (api-version 7.4) and from ans
 (the recordings in Azure/azure-sdk-for-net, error texts in issues). tests/kms/official/azure_check.py checks it with
 Microsoft's own client. What it does not do: signing, import, backup, release, certificates, secrets.
 
-    azure_key_vault.py DIRECTORY [--hsm] [--port PORT] [--control-port PORT]
+    azure_key_vault.py DIRECTORY [--hsm] [--port PORT] [--control-port PORT] [--until-eof]
 
 makes a certificate authority and a certificate for localhost in DIRECTORY (ca.pem, server.pem), listens on 127.0.0.1
 and prints one line of JSON that says where: `vault` (HTTPS; the authority of Entra ID too) and `control` (HTTP; the
-metadata service, and `/control` for tests). Ends with its standard input.
+metadata service, and `/control` for tests).
 
 Control: POST /control/<command> with a JSON object, GET /control/counters.
 
-    identity     {client, secrets, subjects, managed}    who may log in, and how; the default is below
+    identity     {client, secrets, expired, subjects, managed}    who may log in, and how: by these secrets (those that
+                 have expired are known as such), as these Kubernetes service accounts, as the machine
     allow        {client, key, operations}               null for all operations; a key of "*" holds for all others
+    allow        {client, actions}                       by the data actions of a role
     fault        {count, status, code, message, retry_after, operations}   the next requests fail
     answer       {length}                                 unwrapped keys are cut or filled up to this length; null: not
     tokens       {lifetime}                               seconds that new tokens live
@@ -47,7 +49,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from azure_entra import CLIENT, SECRET, SUBJECT, TENANT, Entra, decode, encode
 from certificates import make_certificates
 
-# What each operation is called in a key's key_ops, in an access policy, and in Azure's roles (for vaults).
+# What each operation is called in a key's key_ops or in an access policy, and in the roles of vaults and of HSMs.
 OPERATIONS = {
     "encrypt": "encrypt/action",
     "decrypt": "decrypt/action",
@@ -61,6 +63,14 @@ OPERATIONS = {
     "delete": "delete",
     "recover": "recover/action",
     "purge": "purge/action",
+}
+HSM_OPERATIONS = OPERATIONS | {
+    "get": "read/action",
+    "list": "read/action",
+    "create": "create",
+    "update": "write/action",
+    "recover": "deletedKeys/recover/action",
+    "purge": "deletedKeys/delete",
 }
 CRYPTO = {name.lower(): name for name in ("encrypt", "decrypt", "wrapKey", "unwrapKey")}
 RSA_PADDINGS = {
@@ -151,11 +161,15 @@ class Vault:
     def allow(self, client, key, operations):
         self.denied[client, key] = None if operations is None else set(OPERATIONS) - set(operations)
 
+    def action(self, operation):
+        if self.is_hsm:
+            return f"Microsoft.KeyVault/managedHsm/keys/{HSM_OPERATIONS[operation]}"
+        return f"Microsoft.KeyVault/vaults/keys/{OPERATIONS[operation]}"
+
     def check_permission(self, client, key, operation):
         if operation not in (self.denied.get((client, key)) or self.denied.get((client, "*")) or ()):
             return
-        kind = "managedHsm" if self.is_hsm else "vaults"
-        action = f"Microsoft.KeyVault/{kind}/keys/{OPERATIONS[operation]}"
+        action = self.action(operation)
         raise Refused(403, "Forbidden", "Caller is not authorized to perform action on resource.\r\nIf role assignments, "
                       "deny assignments or role definitions were changed recently, please observe propagation time.\r\n"
                       f"Caller: appid={client};oid={client};iss=https://sts.windows.net/{TENANT}/\r\nAction: '{action}'\r\n"
@@ -462,7 +476,10 @@ class ControlHandler(Handler):
                 case ("POST", ["control", "identity"]):
                     entra.identity(order)
                 case ("POST", ["control", "allow"]):
-                    vault.allow(order.get("client", CLIENT), order.get("key", "*"), order["operations"])
+                    allowed = order.get("operations")
+                    if "actions" in order:
+                        allowed = [operation for operation in OPERATIONS if vault.action(operation) in order["actions"]]
+                    vault.allow(order.get("client", CLIENT), order.get("key", "*"), allowed)
                 case ("POST", ["control", "fault"]):
                     vault.faults.append(order)
                 case ("POST", ["control", "answer"]):
@@ -514,6 +531,7 @@ def main():
     parser.add_argument("--hsm", action="store_true", help="a Managed HSM instead of a vault")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
+    parser.add_argument("--until-eof", action="store_true", help="end with the standard input")
     arguments = parser.parse_args()
     if not (arguments.directory / "server.pem").exists():
         make_certificates(arguments.directory)
@@ -523,12 +541,16 @@ def main():
     vault, entra = Vault(arguments.hsm), Entra()
     front = Server(arguments.port, VaultHandler, vault, entra, tls)
     control = Server(arguments.control_port, ControlHandler, vault, entra)
-    for server in (front, control):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in (front, control)]
+    for thread in threads:
+        thread.start()
     places = {"vault": f"https://localhost:{front.server_address[1]}", "control": f"http://127.0.0.1:{control.server_address[1]}",
               "ca": str(arguments.directory / "ca.pem"), "tenant": TENANT, "client": CLIENT, "secret": SECRET, "subject": SUBJECT}
     print(json.dumps(places), flush=True)
-    sys.stdin.read()
+    if arguments.until_eof:
+        sys.stdin.read()
+    else:
+        threads[0].join()
 
 
 if __name__ == "__main__":

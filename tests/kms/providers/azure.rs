@@ -1,0 +1,188 @@
+//! Azure Key Vault and Managed HSM, by a server of ours that Microsoft's own client takes for one.
+
+mod cases;
+mod identities;
+mod server;
+
+use serde_json::{Value, json};
+
+use crate::cases::Case;
+use crate::child::Missing;
+use crate::provider::{Pairs, Provider, Service, pairs};
+use crate::proxy::Route;
+
+use server::{Server, base64url};
+
+/// Whose keys it is tried with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Azure {
+    /// RSA keys of a vault: the context is bound inside.
+    KeyVault,
+    /// Symmetric keys of a Managed HSM: the context is associated data.
+    ManagedHsm,
+}
+
+impl Provider for Azure {
+    fn name(&self) -> &'static str {
+        match self {
+            Azure::KeyVault => "azure",
+            Azure::ManagedHsm => "azure-hsm",
+        }
+    }
+
+    fn server(&self) -> &'static str {
+        match self {
+            Azure::KeyVault => "a server of ours (`azure_key_vault.py`), checked with Microsoft's own client",
+            Azure::ManagedHsm => "the same as a Managed HSM, with symmetric keys",
+        }
+    }
+
+    fn start(&self) -> Result<Box<dyn Service>, Missing> {
+        let options: &[&str] = if *self == Azure::ManagedHsm { &["--hsm"] } else { &[] };
+        Ok(Box::new(Started { kind: *self, server: Server::start(options)? }))
+    }
+
+    fn cloud(&self) -> Option<Result<Box<dyn Service>, Missing>> {
+        let variable = |name: &str| std::env::var(name).map_err(|_| Missing(format!("{name} is not set")));
+        let cloud = || {
+            let (vault, key) =
+                (variable("SEALPOINT_TEST_AZURE_VAULT_URL")?, variable("SEALPOINT_TEST_AZURE_KEY_NAME")?);
+            let secret_file = variable("SEALPOINT_TEST_AZURE_CLIENT_SECRET_FILE").ok();
+            Ok(Box::new(Cloud { vault, key, secret_file }) as Box<dyn Service>)
+        };
+        Some(cloud())
+    }
+
+    fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
+        &[("destroyed_version", "versions are not deleted, only whole keys (see azure::unknown_version)")]
+    }
+
+    fn own_cases(&self) -> Vec<Case> {
+        match self {
+            Azure::KeyVault => cases::CASES.to_vec(),
+            Azure::ManagedHsm => cases::HSM_CASES.to_vec(),
+        }
+    }
+}
+
+struct Started {
+    kind: Azure,
+    server: Server,
+}
+
+impl Started {
+    /// What the probe tries, as the operation and as the permission that it names.
+    fn permissions(&self) -> [(&'static str, &'static str); 3] {
+        match self.kind {
+            Azure::KeyVault => [
+                ("get", "Microsoft.KeyVault/vaults/keys/read (in an access policy: get)"),
+                ("wrapKey", "Microsoft.KeyVault/vaults/keys/wrap/action (in an access policy: wrapKey)"),
+                ("unwrapKey", "Microsoft.KeyVault/vaults/keys/unwrap/action (in an access policy: unwrapKey)"),
+            ],
+            Azure::ManagedHsm => [
+                ("get", "Microsoft.KeyVault/managedHsm/keys/read/action"),
+                ("encrypt", "Microsoft.KeyVault/managedHsm/keys/encrypt/action"),
+                ("decrypt", "Microsoft.KeyVault/managedHsm/keys/decrypt/action"),
+            ],
+        }
+    }
+}
+
+impl Service for Started {
+    fn upstream(&self) -> Option<String> {
+        Some(self.server.address())
+    }
+
+    fn new_key(&self) -> String {
+        self.server.new_key(match self.kind {
+            Azure::KeyVault => json!({"kty": "RSA", "key_size": 2048}),
+            Azure::ManagedHsm => json!({"kty": "oct-HSM", "key_size": 256}),
+        })
+    }
+
+    fn settings(&self, key: &str, route: Option<&Route>) -> Pairs {
+        self.server.settings(key, route.expect("clients go by the proxy"))
+    }
+
+    fn set_enabled(&self, key: &str, enabled: bool) {
+        for version in self.server.versions(key) {
+            self.set_version_enabled(key, &version, enabled);
+        }
+    }
+
+    fn schedule_deletion(&self, key: &str) {
+        self.server.keys("DELETE", key, None);
+    }
+
+    fn rotate(&self, key: &str) {
+        self.server.keys("POST", &format!("{key}/rotate"), Some(json!({})));
+    }
+
+    fn set_version_enabled(&self, key: &str, version: &str, enabled: bool) {
+        self.server.keys("PATCH", &format!("{key}/{version}"), Some(json!({"attributes": {"enabled": enabled}})));
+    }
+
+    fn unwrap_request(&self) -> &'static str {
+        match self.kind {
+            Azure::KeyVault => "/unwrapkey",
+            Azure::ManagedHsm => "/decrypt",
+        }
+    }
+
+    fn throttled(&self, seconds: u32) -> Value {
+        let message =
+            "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached";
+        let body = json!({"error": {"code": "Throttled", "message": message}}).to_string();
+        json!({"status": 429, "headers": {"Retry-After": seconds.to_string()}, "body": body})
+    }
+
+    fn plaintext_answer(&self, plaintext: &[u8]) -> Value {
+        json!({"set": [["value"], base64url(plaintext)]})
+    }
+
+    fn expired(&self, key: &str, route: Option<&Route>) -> Pairs {
+        let client = self.server.identity(json!({"expired": ["the old secret"]}));
+        let route = route.expect("clients go by the proxy");
+        self.server.settings_of(&client, "the old secret", key, route)
+    }
+
+    fn denials(&self, key: &str, route: Option<&Route>) -> Vec<(String, Pairs)> {
+        let route = route.expect("clients go by the proxy");
+        let all = self.permissions();
+        let without = |(operation, permission): (&str, &str)| {
+            let client = self.server.identity(json!({"secrets": ["a secret"]}));
+            let others: Vec<&str> = all.iter().map(|(other, _)| *other).filter(|other| *other != operation).collect();
+            self.server.control("allow", json!({"client": client, "operations": others}));
+            let mut settings = self.server.settings_of(&client, "a secret", key, route);
+            if self.kind == Azure::ManagedHsm {
+                // Who may not look at a key has to be told what it does.
+                settings.extend(pairs([("kms.azure.algorithm", "a256gcm")]));
+            }
+            (permission.to_owned(), settings)
+        };
+        all.into_iter().map(without).collect()
+    }
+}
+
+/// The user's own vault, with whatever credential the environment offers.
+struct Cloud {
+    vault: String,
+    key: String,
+    secret_file: Option<String>,
+}
+
+impl Service for Cloud {
+    fn upstream(&self) -> Option<String> {
+        None
+    }
+
+    fn new_key(&self) -> String {
+        self.key.clone()
+    }
+
+    fn settings(&self, key: &str, _: Option<&Route>) -> Pairs {
+        let mut settings = server::anonymous(key, &self.vault);
+        settings.extend(self.secret_file.iter().map(|file| ("kms.azure.client-secret-file".to_owned(), file.clone())));
+        settings
+    }
+}
