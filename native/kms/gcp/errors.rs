@@ -236,9 +236,9 @@ impl Status {
         if self.message.is_empty() || tells_too_much {
             return format!("it answered {} ({code})", self.http);
         }
-        let mut message: String = self.message.chars().take(LONGEST).collect();
-        message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        format!("{code} ({}): {}", self.http, message.trim_end_matches('.').escape_debug())
+        let words: Vec<&str> = self.message.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+        let message: String = words.join(" ").chars().take(LONGEST).collect();
+        format!("{code} ({}): {}", self.http, message.trim_end_matches('.'))
     }
 }
 

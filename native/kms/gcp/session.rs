@@ -113,15 +113,13 @@ impl Session {
         url: &Url,
         body: Option<&Zeroizing<Vec<u8>>>,
     ) -> Result<Answer> {
-        let (mut answer, identity) = self.attempt(&method, url, body).await?;
-        if answer.status == 401 {
+        let (first, identity) = self.attempt(&method, url, body).await?;
+        let answer = if first.status == 401 {
             self.way.tokens.forget(&identity);
-            let identity;
-            (answer, identity) = self.attempt(&method, url, body).await?;
-            if answer.status == 401 {
-                self.way.tokens.forget(&identity);
-            }
-        }
+            self.attempt(&method, url, body).await?.0
+        } else {
+            first
+        };
         match answer.status {
             200 => Ok(answer),
             _ => Err(refusal(operation, &self.way.endpoint, self.key.as_str(), &answer)),

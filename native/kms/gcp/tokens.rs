@@ -108,7 +108,8 @@ impl Tokens {
     fn refused(&self, error: &CredentialsError) -> Error {
         let source = self.source();
         if let Some(fault) = tls::fault(error) {
-            return fault.at(format_args!("the token service of Google Cloud ({source})"));
+            let advice = "; where tokens are asked for kms.ca-file does not count: set SSL_CERT_FILE";
+            return fault.kind().error(format_args!("the token service of Google Cloud ({source}): {fault}{advice}"));
         }
         let kind = if error.is_transient() { Kind::KmsUnavailable } else { Kind::Credentials };
         let advice = match (&self.file, error.is_transient()) {

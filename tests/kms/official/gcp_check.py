@@ -61,7 +61,7 @@ class GoogleClient(unittest.TestCase):
 
     def tearDown(self):
         self.control("no_faults")
-        self.control("clock", offset=0)
+        self.control("clock", offset=0, host=self.host)
 
     @classmethod
     def control(cls, call, **arguments):
@@ -303,7 +303,7 @@ class GoogleClient(unittest.TestCase):
         identity = self.account(JOB)
         identity.refresh(AuthRequest())
         self.encrypt_by(identity.token)
-        self.control("expire_tokens")
+        self.control("expire_tokens", principal=JOB)
         for token, reason in ((identity.token, "ACCESS_TOKEN_EXPIRED"), ("x", "ACCESS_TOKEN_TYPE_UNSUPPORTED")):
             with self.assertRaises(HTTPError) as caught:
                 self.encrypt_by(token)
@@ -313,9 +313,9 @@ class GoogleClient(unittest.TestCase):
 
     def test_the_client_gets_over_an_expired_token_but_not_over_a_wrong_clock(self):
         self.encrypt()
-        self.control("expire_tokens")
+        self.control("expire_tokens", principal=JOB)
         self.encrypt()
-        self.control("clock", offset=7200)
+        self.control("clock", offset=7200, host=self.host)
         with self.assertRaisesRegex(RefreshError, "Check your iat and exp values"):
             self.client(self.account(JOB)).encrypt(name=self.key, plaintext=b"x", retry=None)
 

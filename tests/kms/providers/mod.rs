@@ -2,6 +2,8 @@
 
 #[cfg(feature = "azure")]
 mod azure;
+#[cfg(feature = "gcp")]
+mod gcp;
 mod local;
 #[cfg(feature = "vault")]
 mod vault;
@@ -16,6 +18,8 @@ pub fn all() -> Vec<Box<dyn Provider>> {
         Box::new(azure::Azure::KeyVault),
         #[cfg(feature = "azure")]
         Box::new(azure::Azure::ManagedHsm),
+        #[cfg(feature = "gcp")]
+        Box::new(gcp::Gcp),
         #[cfg(feature = "vault")]
         Box::new(vault::Vault),
     ]

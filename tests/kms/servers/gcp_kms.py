@@ -45,13 +45,13 @@ class Service:
     """The calls of the KMS. Each takes the caller, the resource's name, the query and the body."""
 
     def __init__(self):
-        self.offset = 0
+        self.offsets, self.request = {}, threading.local()
         self.identities = Identities(self.clock)
         self.store, self.lock = KeyStore(), threading.Lock()
         self.faults, self.calls, self.damage = [], {}, None
 
     def clock(self):
-        return time.time() + self.offset
+        return time.time() + self.offsets.get(getattr(self.request, "host", None), 0)
 
     def now(self):
         return utc(self.clock())
@@ -228,12 +228,13 @@ class Control:
     def key(self, name, purpose="ENCRYPT_DECRYPT", protection="SOFTWARE", versions=1):
         """Makes a key, and its ring."""
         service, ring = self.service, name.rsplit("/cryptoKeys/", 1)[0]
-        if ring not in service.store.rings:
-            service.store.create_ring(ring, service.now())
-        key = service.store.create_key(name, purpose, protection, versions > 0, service.now())
-        for _ in range(1, versions):
-            key.add_version(service.now())
-        return key.resource()
+        with service.lock:
+            if ring not in service.store.rings:
+                service.store.create_ring(ring, service.now())
+            key = service.store.create_key(name, purpose, protection, versions > 0, service.now())
+            for _ in range(1, versions):
+                key.add_version(service.now())
+            return key.resource()
 
     def service_account(self, email, url):
         """Gives the key file of a service account."""
@@ -253,12 +254,22 @@ class Control:
         """Makes the security token service take this subject token for this principal."""
         self.identities.federated[(audience, subject_token)] = principal
 
-    def expire_tokens(self):
-        self.identities.expire_everything()
+    def expire_tokens(self, principal):
+        self.identities.expire_tokens(principal)
 
-    def clock(self, offset):
-        """Sets the service's clock off by this many seconds."""
-        self.service.offset = offset
+    def expire_account(self, principal):
+        """No token of this account is good any more."""
+        self.identities.expired_accounts.add(principal)
+
+    def clock(self, offset, host):
+        """Sets the service's clock off by this many seconds, for who calls it by this name (`127.0.0.1:port`)."""
+        self.service.offsets[host] = offset
+
+    def rotate(self, name):
+        """A new version, made primary."""
+        key = self.service.store.key(name)
+        key.primary = key.add_version(self.service.now())
+        return key.resource()
 
     def fault(self, method, status, times=1, retry_after=None, message=None):
         """The next `times` calls of `method` (or `*`) end with `status`."""
@@ -272,6 +283,10 @@ class Control:
     def damage(self, what):
         """Spoils a checksum of every answer: of `ciphertext` or `plaintext`; `unverified` says none was looked at."""
         self.service.damage = what
+
+    def versions(self, name):
+        """How many versions a key has ever had."""
+        return {"count": len(self.service.store.key(name).versions)}
 
     def version(self, name, action):
         """`disable`, `enable`, `schedule` destruction, `restore` or `destroy` now."""
@@ -332,6 +347,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self):
+        self.service.request.host = self.headers.get("Host")
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         path, query = unquote(url.path), {key: values[0] for key, values in parse_qs(url.query).items()}

@@ -65,7 +65,8 @@ class Identities:
         self.federated = {}  # (audience, subject token) -> principal
         self.grants = []  # (principal, permission, resource prefix)
         self.metadata_account = None
-        self.seen, self.expired = set(), set()  # self-signed tokens that were used, and that are good no more
+        self.seen, self.expired = {}, set()  # self-signed tokens that were used, of whom; and those good no more
+        self.expired_accounts = set()  # whose tokens have all expired, also those to come
 
     def create_account(self, email, token_uri):
         """A service account with a fresh key, as the file that `gcloud iam service-accounts keys create` writes."""
@@ -109,14 +110,16 @@ class Identities:
         self.tokens[token] = (principal, self.clock() + LIFETIME)
         return {"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"}
 
-    def expire_everything(self):
-        """Every token that was used so far has expired; others are good.
+    def expire_tokens(self, principal):
+        """Every token of this account that was used so far has expired; others are good.
 
         A self-signed token says the second of its making, and its signature has no chance in it: the same account
         makes the same token again within that second, so let it pass.
         """
-        self.tokens = {token: (principal, 0) for token, (principal, _) in self.tokens.items()}
-        self.expired |= self.seen
+        for token, (owner, _) in list(self.tokens.items()):
+            if owner == principal:
+                self.tokens[token] = (owner, 0)
+        self.expired |= {token for token, owner in self.seen.copy().items() if owner == principal}
         time.sleep(1.1)
 
     def caller(self, authorization):
@@ -128,7 +131,7 @@ class Identities:
         principal, expires = self.tokens.get(token, (None, 0))
         if principal is None:
             raise unauthenticated("ACCESS_TOKEN_TYPE_UNSUPPORTED")
-        if expires <= self.clock():
+        if expires <= self.clock() or principal in self.expired_accounts:
             raise unauthenticated("ACCESS_TOKEN_EXPIRED")
         return principal
 
@@ -140,9 +143,9 @@ class Identities:
         ours = claims.get("aud") == AUDIENCE or SCOPES & set(claims.get("scope", "").split())
         if not ours:
             raise unauthenticated("ACCESS_TOKEN_SCOPE_INSUFFICIENT")
-        if not self._current(claims) or token in self.expired:
+        if not self._current(claims) or token in self.expired or claims["iss"] in self.expired_accounts:
             raise unauthenticated("ACCESS_TOKEN_EXPIRED")
-        self.seen.add(token)
+        self.seen[token] = claims["iss"]
         return claims["iss"]
 
     def token_endpoint(self, form, url):
