@@ -1,6 +1,8 @@
 //! Time, so that tests can turn it.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +13,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Time since some moment before; never runs backwards. Ages are measured by it.
     fn elapsed(&self) -> Duration;
+
+    /// Ends once so much time has passed. To be awaited on a runtime with a timer.
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // Inside, because it may be made on another thread than the runtime's.
+        Box::pin(async move { tokio::time::sleep(time).await })
+    }
 }
 
 /// The machine's clocks.

@@ -10,7 +10,7 @@ use crate::config::EncryptionConfig;
 use crate::envelope::{AtEof, Head, Layout, Opened, Opener, Parsed, SealOptions, Sealer, Waypoints};
 use crate::error::{Error, Kind, Result};
 use crate::keys::{DataKey, KeyRing, SystemClock};
-use crate::kms;
+use crate::kms::over::{self, Surroundings};
 use crate::metrics::EncryptionMetrics;
 
 /// Seals and opens under one configuration. Any number of threads may use it; no call on a thread that seals waits for
@@ -38,7 +38,8 @@ impl EncryptionEngine {
         let runtime = Runtime::start()?;
         let metrics = Arc::new(EncryptionMetrics::default());
         let clock = Arc::new(SystemClock);
-        let keys = KeyRing::new(&config, kms::connect(&config)?, runtime.handle.clone(), clock, Arc::clone(&metrics))?;
+        let clients = over::connect(&config, &Surroundings::new(clock.clone(), Arc::clone(&metrics)))?;
+        let keys = KeyRing::new(&config, clients, runtime.handle.clone(), clock, Arc::clone(&metrics))?;
         Ok(Arc::new(EncryptionEngine { config, keys, metrics, waypoints: Arc::default(), _runtime: runtime }))
     }
 

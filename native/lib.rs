@@ -1,7 +1,7 @@
 //! Sealpoint: envelope encryption of everything Apache Flink persists.
 //!
-//! The modules point one way, from the outside in: `ffi`, `cli`, `stream` -> `engine` -> `keys`, `metrics` ->
-//! `envelope`, `kms` -> `config`, `context`, `secret`, `clock`, `error`. `tests/layering.rs` holds them to it.
+//! The modules point one way, from the outside in: `ffi`, `cli`, `stream` -> `engine` -> `keys` ->
+//! `envelope`, `kms` -> `metrics`, `config`, `context`, `secret`, `clock`, `error`. `tests/layering.rs` holds them to it.
 
 #![deny(clippy::unwrap_used, clippy::panic)]
 

@@ -35,14 +35,21 @@ metrics! {
     decryptions: Counter = "heliosdb_checkpoint_decryption_total", "Files opened.";
     encryption_duration: Histogram = "heliosdb_checkpoint_encryption_duration_seconds", "Time spent sealing a file, without the time to write it.";
     decryption_duration: Histogram = "heliosdb_checkpoint_decryption_duration_seconds", "Time spent opening what was read of a file, without the time to read it.";
-    kms_call_duration: Histogram = "heliosdb_kms_call_duration_seconds", "Time that a call to the key service took, failed calls included.";
+    kms_call_duration: Histogram = "heliosdb_kms_call_duration_seconds", "Time that an operation of a key service took, with its retries, failed ones included.";
     key_rotations: Counter = "heliosdb_key_rotation_total", "Changes of the key-encryption key's version that this process took up for new data keys.";
     encryption_errors: Counter = "heliosdb_encryption_errors_total", "Failures to seal.";
     decryption_errors: Counter = "heliosdb_decryption_errors_total", "Failures to open, of any kind.";
     auth_failures: Counter = "heliosdb_auth_failures_total", "Files or wrapped keys that failed verification: damaged, tampered with, or under another key.";
     encrypted_bytes: Counter = "heliosdb_checkpoint_encrypted_bytes_total", "Plaintext bytes sealed.";
     decrypted_bytes: Counter = "heliosdb_checkpoint_decrypted_bytes_total", "Plaintext bytes opened.";
-    kms_errors: Counter = "heliosdb_kms_errors_total", "Calls to the key service that failed.";
+    kms_errors: Counter = "heliosdb_kms_errors_total", "Operations of the key services that failed, after their retries.";
+    kms_errors_by_kind: ByKind = "heliosdb_kms_errors_by_kind_total", "The same, by the kind of their last failure.";
+    kms_retries: Counter = "heliosdb_kms_retries_total", "Further attempts of operations whose failure might pass.";
+    kms_budget_waits: Counter = "heliosdb_kms_budget_waits_total", "Calls that had to wait for `kms.calls-per-second`, or were refused by it.";
+    kms_breaker_openings: Counter = "heliosdb_kms_breaker_openings_total", "Times that a key service was left alone for a while because it did not answer.";
+    kms_hedges: Counter = "heliosdb_kms_hedges_total", "Times that the next key service was asked because the one before was slow or failed.";
+    data_keys_incomplete: Gauge = "heliosdb_data_keys_incomplete", "Data keys in use that not every configured key service has wrapped yet.";
+    data_keys_completed: Counter = "heliosdb_data_keys_completed_total", "Data keys that the last missing key service has wrapped in the end.";
     data_keys_drawn: Counter = "heliosdb_data_keys_drawn_total", "Data keys drawn for sealing.";
     data_key_failures: Counter = "heliosdb_data_key_failures_total", "Draws of a data key that failed.";
     data_keys_waited: Counter = "heliosdb_data_keys_waited_total", "Times that sealing had to wait for a data key: the first one of a tenant, or one past a bound.";
@@ -84,6 +91,12 @@ impl EncryptionMetrics {
     /// Sealing failed.
     pub fn sealing_failed(&self, _error: &Error) {
         self.encryption_errors.add(1);
+    }
+
+    /// An operation of a key service failed.
+    pub fn kms_failed(&self, error: &Error) {
+        self.kms_errors.add(1);
+        self.kms_errors_by_kind.add(error.kind());
     }
 
     /// Opening failed, at the head, the data key or a frame.
@@ -129,6 +142,16 @@ impl Gauge {
         self.0.store(value, Relaxed);
     }
 
+    /// Raises it.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    /// Lowers it, by no more than it was raised.
+    pub fn sub(&self, count: u64) {
+        self.0.fetch_sub(count, Relaxed);
+    }
+
     /// Its value.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -136,6 +159,32 @@ impl Gauge {
 
     fn write(&self, out: &mut String, name: &str) {
         line(out, name, "", self.get());
+    }
+}
+
+/// A number for each kind of failure, as the label `kind`; those that never happened are left out.
+#[derive(Debug, Default)]
+pub struct ByKind([AtomicU64; Kind::ALL.len()]);
+
+impl ByKind {
+    const KIND: &'static str = "counter";
+
+    fn add(&self, kind: Kind) {
+        if let Some(at) = Kind::ALL.iter().position(|known| *known == kind) {
+            self.0[at].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How often this kind of failure happened.
+    pub fn get(&self, kind: Kind) -> u64 {
+        let at = Kind::ALL.iter().position(|known| *known == kind);
+        at.map_or(0, |at| self.0[at].load(Relaxed))
+    }
+
+    fn write(&self, out: &mut String, name: &str) {
+        for kind in Kind::ALL.into_iter().filter(|kind| self.get(*kind) > 0) {
+            line(out, name, &format!("{{kind=\"{kind:?}\"}}"), self.get(kind));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("context", &["error"]),
     ("config", &["context", "error"]),
     ("envelope", &["config", "context", "secret", "error"]),
-    ("kms", &["config", "context", "secret", "error"]),
+    ("kms", &["metrics", "config", "context", "secret", "clock", "error"]),
     ("metrics", &["config", "error"]),
     ("keys", &["envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),
     ("engine", &["keys", "envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),

@@ -1,6 +1,7 @@
 //! A data key with everything that a new file needs of it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,28 +14,38 @@ pub const LEN: usize = 32;
 /// A data key: wiped on drop, never printed, never copied.
 pub struct DataKey {
     id: DataKeyId,
-    secret: Secret,
+    secret: Arc<Secret>,
     slots: Vec<u8>,
-    versions: Vec<String>,
-    created_at_ms: u64,
-    drawn: Duration,
+    wrapped_by: Vec<Kek>,
+    born: Born,
+    sealed: Arc<Sealed>,
+}
+
+/// What was sealed under a data key, by whichever of its slots.
+#[derive(Debug, Default)]
+struct Sealed {
     files: AtomicU64,
     bytes: AtomicU64,
 }
 
+/// A key-encryption key that wraps a data key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kek {
+    provider: String,
+    name: String,
+    version: String,
+}
+
 impl DataKey {
     /// A key of which it is known how it is wrapped: `section` is the encoding of `slots`.
-    pub(super) fn new(id: DataKeyId, secret: Secret, slots: &[Slot], section: Vec<u8>, born: Born) -> DataKey {
-        DataKey {
-            id,
-            secret,
-            slots: section,
-            versions: slots.iter().map(|slot| slot.version.clone()).collect(),
-            created_at_ms: born.wall_ms,
-            drawn: born.elapsed,
-            files: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-        }
+    pub(super) fn new(id: DataKeyId, secret: Arc<Secret>, slots: &[Slot], section: Vec<u8>, born: Born) -> DataKey {
+        DataKey { id, secret, slots: section, wrapped_by: keks(slots), born, sealed: Arc::default() }
+    }
+
+    /// The same key in other slots, of which `section` is the encoding. What was sealed under either counts for both.
+    pub(super) fn in_slots(&self, slots: &[Slot], section: Vec<u8>) -> DataKey {
+        let (secret, sealed) = (Arc::clone(&self.secret), Arc::clone(&self.sealed));
+        DataKey { id: self.id, secret, slots: section, wrapped_by: keks(slots), born: self.born, sealed }
     }
 
     /// Its identity.
@@ -47,6 +58,11 @@ impl DataKey {
         &self.secret
     }
 
+    /// The key itself, for a task that may outlive this.
+    pub(super) fn shared_secret(&self) -> Arc<Secret> {
+        Arc::clone(&self.secret)
+    }
+
     /// Its slots section, ready for any head under it.
     pub fn slots(&self) -> &[u8] {
         &self.slots
@@ -54,34 +70,42 @@ impl DataKey {
 
     /// When it was drawn, or unwrapped by this process: milliseconds since 1970.
     pub fn created_at_ms(&self) -> u64 {
-        self.created_at_ms
+        self.born.wall_ms
     }
 
-    /// The versions of the key-encryption keys that wrap it, one a slot.
-    pub fn versions(&self) -> &[String] {
-        &self.versions
+    /// True if a key-encryption key that wraps both has another version here.
+    pub(super) fn rotated_since(&self, other: &DataKey) -> bool {
+        let rotated =
+            |kek: &Kek, old: &Kek| kek.provider == old.provider && kek.name == old.name && kek.version != old.version;
+        self.wrapped_by.iter().any(|kek| other.wrapped_by.iter().any(|old| rotated(kek, old)))
     }
 
     /// Counts what was sealed under it, against the bounds.
     pub fn count(&self, files: u64, bytes: u64) {
-        self.files.fetch_add(files, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
+        self.sealed.files.fetch_add(files, Relaxed);
+        self.sealed.bytes.fetch_add(bytes, Relaxed);
     }
 
     /// Files sealed under it so far.
     pub fn files(&self) -> u64 {
-        self.files.load(Relaxed)
+        self.sealed.files.load(Relaxed)
     }
 
     /// Plaintext bytes sealed under it so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.sealed.bytes.load(Relaxed)
     }
 
     /// By the ring's clock, when it was drawn.
     pub(super) fn drawn(&self) -> Duration {
-        self.drawn
+        self.born.elapsed
     }
+}
+
+fn keks(slots: &[Slot]) -> Vec<Kek> {
+    let kek =
+        |slot: &Slot| Kek { provider: slot.provider.clone(), name: slot.kek.clone(), version: slot.version.clone() };
+    slots.iter().map(kek).collect()
 }
 
 /// A moment, by both readings of a clock.

@@ -95,7 +95,11 @@ impl KeyRing {
         self.service.policy.check(head, slots)?;
         let (id, tenant) = (head.bound.data_key_id, head.bound.tenant.as_str());
         let key = CacheKey { id, algorithm: head.algorithm, slots: section.into() };
-        self.cache.get(tenant, key, || self.service.unwrap(id, tenant, slots, section))
+        self.cache.get(tenant, key, || {
+            // The cache may have dropped what is still sealed with.
+            let held = self.rings.get(tenant).and_then(|ring| ring.holding(id, section));
+            held.map_or_else(|| self.service.unwrap(id, tenant, slots, section), Ok)
+        })
     }
 
     /// How many data keys, and refusals, are cached for a tenant.

@@ -1,14 +1,18 @@
 //! Data keys: drawn ahead of need for sealing, unwrapped once for opening, wiped when dropped.
 //!
-//! [`KeyRing`] is the whole of it to the engine. It asks the key service only on the runtime thread
-//! (`service`), keeps one current and one prefetched key a tenant (`tenant_ring`), and remembers unwrapped ones
+//! [`KeyRing`] is the whole of it to the engine. It asks the key services only on the runtime thread (`service`), several
+//! of them in order (`hedge`), keeps one current and one prefetched key a tenant (`tenant_ring`) through their outages
+//! (`outage`), has those wrap a key in the end that could not at first (`completion`), and remembers unwrapped ones
 //! ([`KeyCache`]). What may be opened at all is decided by the configuration (`policy`), on every call.
 
+mod completion;
 mod data_key;
 mod epochs;
 mod flight;
+mod hedge;
 mod key_cache;
 mod key_ring;
+mod outage;
 mod policy;
 mod service;
 mod tenant_ring;

@@ -2,7 +2,8 @@
 //!
 //! A roll (a new epoch, or a soft bound) takes the next key if it is there, and otherwise goes on with the current one
 //! until it is. Only where the current key must not be used any more (a hard bound, the end of the outage allowance, or
-//! there is none yet) does a caller wait for a draw.
+//! there is none yet) does a caller wait for a draw. A draw that failed is tried again in the background, whether or not
+//! anyone asks for a key, so that the end of an outage is noticed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,12 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::clock::utc;
 use crate::config::{DataKeyPolicy, DataKeyScope, EncryptionConfig, OutagePolicy};
+use crate::envelope::DataKeyId;
 use crate::error::{Error, Kind, Result};
+use crate::keys::completion::{self, Incomplete};
 use crate::keys::data_key::DataKey;
-use crate::keys::service::{KeyService, abandoned};
-
-/// After a failed draw, how long no other is begun: doubled with each failure up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+use crate::keys::outage::Failure;
+use crate::keys::service::{Drawn, KeyService, abandoned};
 
 /// Called with each key that becomes the current one.
 pub type Adopted = Box<dyn Fn(&Arc<DataKey>) + Send + Sync>;
@@ -54,18 +54,14 @@ struct Current {
     used: bool,
 }
 
-/// The key service has not answered since.
-struct Failure {
-    since: Duration,
-    since_wall_ms: u64,
-    last: Error,
-    pause: Duration,
-    again_at: Duration,
+impl State {
+    fn keys(&self) -> impl Iterator<Item = &Arc<DataKey>> {
+        self.current.iter().map(|current| &current.key).chain(&self.next)
+    }
 }
 
 impl TenantRing {
     pub fn new(tenant: &str, config: &EncryptionConfig, service: Arc<KeyService>, adopted: Adopted) -> Arc<TenantRing> {
-        service.metrics.outage_seconds_left.set(config.outage.seal_for.as_secs());
         Arc::new(TenantRing {
             tenant: tenant.to_owned(),
             service,
@@ -109,6 +105,37 @@ impl TenantRing {
         self.begin_draw(&mut self.state.lock());
     }
 
+    /// The key of this identity in these slots, if it is sealed with, or is the next to be.
+    pub fn holding(&self, id: DataKeyId, section: &[u8]) -> Option<Arc<DataKey>> {
+        let state = self.state.lock();
+        state.keys().find(|key| key.id() == id && key.slots() == section).map(Arc::clone)
+    }
+
+    /// True for the key that is sealed with, and the next one.
+    pub fn seals_with(&self, id: DataKeyId) -> bool {
+        self.state.lock().keys().any(|key| key.id() == id)
+    }
+
+    /// From now on new files take their slots from this one, where they are sealed under the same key.
+    pub fn replace(&self, key: &Arc<DataKey>) {
+        let mut state = self.state.lock();
+        if let Some(current) = state.current.as_mut().filter(|current| current.key.id() == key.id()) {
+            current.key = Arc::clone(key);
+            (self.adopted)(key);
+        }
+        if let Some(next) = state.next.as_mut().filter(|next| next.id() == key.id()) {
+            *next = Arc::clone(key);
+        }
+    }
+
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    pub fn service(&self) -> &KeyService {
+        &self.service
+    }
+
     fn roll_if_due(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
         let due = state.current.as_ref().is_some_and(|current| self.past(current, &self.soft_bounds()));
         if due {
@@ -116,7 +143,6 @@ impl TenantRing {
         } else if state.roll || state.current.is_none() {
             self.adopt(state);
         }
-        // With a failure, this is what notices that the key service is back.
         if state.next.is_none() && state.current.is_some() {
             self.begin_draw(state);
         }
@@ -137,7 +163,7 @@ impl TenantRing {
         let Some(key) = state.next.take().filter(|key| now.saturating_sub(key.drawn()) < self.policy.max_age) else {
             return;
         };
-        let rotated = state.current.as_ref().is_some_and(|current| current.key.versions() != key.versions());
+        let rotated = state.current.as_ref().is_some_and(|current| key.rotated_since(&current.key));
         if rotated {
             self.service.metrics.key_rotations.add(1);
         }
@@ -163,20 +189,20 @@ impl TenantRing {
         MutexGuard::unlocked(state, || self.service.spawn(work));
     }
 
-    fn end_draw(self: &Arc<Self>, outcome: Result<DataKey>) {
+    fn end_draw(self: &Arc<Self>, outcome: Result<Drawn>) {
         let mut state = self.state.lock();
         state.drawing = false;
         state.draws += 1;
         match outcome {
-            Ok(key) => self.succeeded(&mut state, key),
+            Ok(drawn) => self.succeeded(&mut state, drawn),
             Err(error) => self.failed(&mut state, error),
         }
         self.drawn.notify_all();
     }
 
-    fn succeeded(self: &Arc<Self>, state: &mut MutexGuard<'_, State>, key: DataKey) {
+    fn succeeded(self: &Arc<Self>, state: &mut MutexGuard<'_, State>, drawn: Drawn) {
         self.service.metrics.data_keys_drawn.add(1);
-        self.service.metrics.outage_seconds_left.set(self.outage.seal_for.as_secs());
+        self.service.outages.ended(&self.tenant);
         if let Some(failure) = state.failure.take() {
             log::info!(
                 "the key service of tenant '{}' answers again; it had not since {}",
@@ -184,29 +210,45 @@ impl TenantRing {
                 utc(failure.since_wall_ms)
             );
         }
-        state.next = Some(Arc::new(key));
+        state.next = Some(Arc::clone(&drawn.key));
+        if !drawn.is_complete() {
+            let counted = Incomplete::new(&self.service.metrics);
+            self.service.spawn(completion::complete(Arc::downgrade(self), drawn, counted));
+        }
         if state.roll || state.current.is_none() {
             self.adopt(state);
         }
     }
 
-    fn failed(&self, state: &mut State, error: Error) {
+    fn failed(self: &Arc<Self>, state: &mut State, error: Error) {
         self.service.metrics.data_key_failures.add(1);
         let now = self.now();
-        let wall_ms = self.service.clock.wall_ms();
-        let (since, since_wall_ms, pause) = match &state.failure {
-            Some(failure) => (failure.since, failure.since_wall_ms, (failure.pause * 2).min(LONGEST_PAUSE)),
-            None => (now, wall_ms, FIRST_PAUSE),
-        };
-        let left = self.outage.seal_for.saturating_sub(now.saturating_sub(since));
-        self.service.metrics.outage_seconds_left.set(left.as_secs());
+        let failure = Failure::after(state.failure.as_ref(), error, now, self.service.clock.wall_ms());
+        let lasted = now.saturating_sub(failure.since);
+        self.service.outages.lasts(&self.tenant, lasted);
         if state.failure.is_none() {
             log::warn!(
-                "no data key could be drawn for tenant '{}' (sealing may go on for {left:?}): {error}",
-                self.tenant
+                "no data key could be drawn for tenant '{}' (sealing may go on for {:?}): {}",
+                self.tenant,
+                self.outage.seal_for.saturating_sub(lasted),
+                failure.last
             );
         }
-        state.failure = Some(Failure { since, since_wall_ms, last: error, pause, again_at: now + pause });
+        self.try_again_after(failure.again_at.saturating_sub(now), state.draws);
+        state.failure = Some(failure);
+    }
+
+    /// Draws again after a pause, unless another draw has ended by then: if that one failed, it has its own pause.
+    fn try_again_after(self: &Arc<Self>, pause: Duration, draws: u64) {
+        let (ring, sleep) = (Arc::downgrade(self), self.service.clock.sleep(pause));
+        self.service.spawn(async move {
+            sleep.await;
+            let Some(ring) = ring.upgrade() else { return };
+            let mut state = ring.state.lock();
+            if state.draws == draws {
+                ring.begin_draw(&mut state);
+            }
+        });
     }
 
     /// Returns once a draw has ended.
@@ -243,10 +285,12 @@ impl TenantRing {
             return Kind::Internal
                 .error(format_args!("there is no data key for tenant '{tenant}', and no reason for it"));
         };
-        if state.current.is_none() {
-            return failure.last.clone().at(format_args!("there is no data key for tenant '{tenant}' yet"));
-        }
         let since = utc(failure.since_wall_ms);
+        if state.current.is_none() {
+            return failure.last.clone().at(format_args!(
+                "there is no data key for tenant '{tenant}' yet (its key service was first asked at {since}, and is asked again in the background)"
+            ));
+        }
         let reason = if self.outage_is_over(state) {
             format!("that is longer than outage.seal-for ({:?}) allows", self.outage.seal_for)
         } else {
@@ -297,7 +341,7 @@ struct Draw {
 }
 
 impl Draw {
-    fn end(mut self, outcome: Result<DataKey>) {
+    fn end(mut self, outcome: Result<Drawn>) {
         self.ended = true;
         self.ring.end_draw(outcome);
     }

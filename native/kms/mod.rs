@@ -13,6 +13,7 @@ pub mod gcp;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod local;
+pub mod over;
 #[cfg(feature = "http")]
 pub mod timestamp;
 #[cfg(feature = "tls")]
@@ -100,7 +101,7 @@ pub struct Probe {
 }
 
 /// A data key as the key service returns it: safe to store beside the data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WrappedKey {
     /// The key-encryption key that wrapped it, by the name that never changes: an ARN, not an alias.
     pub kek: String,

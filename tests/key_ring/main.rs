@@ -1,281 +1,18 @@
 //! Sealing never waits for the key service but where it must; opening asks it once; and neither is fooled.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, mpsc};
-use std::thread::{self, JoinHandle};
+mod fallback;
+mod fixture;
+mod outage;
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Barrier, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use sealpoint::Result;
-use sealpoint::clock::Clock;
-use sealpoint::config::{EncryptionConfig, KeyringConfig};
-use sealpoint::context::EncryptionContext;
-use sealpoint::envelope::{Head, Parsed, SealOptions, Sealer, Slot, encode_slots};
-use sealpoint::error::{Error, Kind};
-use sealpoint::keys::{DataKey, KeyRing};
-use sealpoint::kms::local::{KeyringFile, LocalHsmClient};
-use sealpoint::kms::{Clients, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
-use sealpoint::metrics::EncryptionMetrics;
-use sealpoint::secret::Secret;
-use tempfile::TempDir;
+use sealpoint::envelope::{Head, Slot, encode_slots};
+use sealpoint::error::Kind;
 
-/// Waits for what is bound to happen; the limit only keeps a broken build from hanging.
-fn until(happened: impl Fn() -> bool) {
-    let start = std::time::Instant::now();
-    while !happened() {
-        assert!(start.elapsed() < Duration::from_secs(120), "it never happens");
-        thread::sleep(Duration::from_micros(100));
-    }
-}
-
-/// A clock that the test turns.
-#[derive(Debug, Default)]
-struct TestClock(Mutex<Duration>);
-
-impl TestClock {
-    fn pass(&self, seconds: u64) {
-        *self.0.lock() += Duration::from_secs(seconds);
-    }
-}
-
-impl Clock for TestClock {
-    fn wall_ms(&self) -> u64 {
-        1_800_000_000_000 + self.elapsed().as_millis() as u64
-    }
-
-    fn elapsed(&self) -> Duration {
-        *self.0.lock()
-    }
-}
-
-/// A runtime on a thread of its own, as the engine has one.
-struct Runtime {
-    handle: tokio::runtime::Handle,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Runtime {
-    fn start() -> Runtime {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let thread = thread::spawn(move || {
-            let _ = runtime.block_on(stopped);
-        });
-        Runtime { handle, stop: Some(stop), thread: Some(thread) }
-    }
-
-    fn stop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// The real local key service behind a line that the test cuts, holds and counts.
-#[derive(Debug)]
-struct Line {
-    client: LocalHsmClient,
-    fault: Mutex<Option<Error>>,
-    hold: AtomicBool,
-    wrong_length: AtomicUsize,
-    panics: AtomicBool,
-    drawn: AtomicUsize,
-    unwrapped: AtomicUsize,
-}
-
-impl Line {
-    fn new(client: LocalHsmClient) -> Arc<Line> {
-        Arc::new(Line {
-            client,
-            fault: Mutex::default(),
-            hold: AtomicBool::new(false),
-            wrong_length: AtomicUsize::new(0),
-            panics: AtomicBool::new(false),
-            drawn: AtomicUsize::new(0),
-            unwrapped: AtomicUsize::new(0),
-        })
-    }
-
-    fn cut(&self, kind: Kind) {
-        *self.fault.lock() = Some(kind.error("the line is cut"));
-    }
-
-    fn mend(&self) {
-        *self.fault.lock() = None;
-    }
-
-    /// A call answers only once it is let go; the runtime goes on.
-    async fn pass(&self, calls: &AtomicUsize) -> Result<()> {
-        calls.fetch_add(1, SeqCst);
-        while self.hold.load(SeqCst) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        assert!(!self.panics.load(SeqCst), "the client panics as the test wants");
-        self.fault.lock().clone().map_or(Ok(()), Err)
-    }
-}
-
-#[async_trait]
-impl KmsClient for Line {
-    fn provider(&self) -> &str {
-        self.client.provider()
-    }
-
-    fn key_id(&self) -> &str {
-        self.client.key_id()
-    }
-
-    async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey> {
-        self.client.encrypt(plaintext, context).await
-    }
-
-    async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
-        self.pass(&self.unwrapped).await?;
-        match self.wrong_length.load(SeqCst) {
-            0 => self.client.decrypt(wrapped, context).await,
-            length => Secret::random(length),
-        }
-    }
-
-    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
-        self.pass(&self.drawn).await?;
-        let (secret, wrapped) = self.client.generate_data_key(spec, context).await?;
-        match self.wrong_length.load(SeqCst) {
-            0 => Ok((secret, wrapped)),
-            length => Ok((Secret::random(length)?, wrapped)),
-        }
-    }
-
-    async fn current_key_version(&self) -> Result<KeyVersion> {
-        self.client.current_key_version().await
-    }
-
-    async fn key_versions(&self) -> Result<Vec<KeyVersion>> {
-        self.client.key_versions().await
-    }
-
-    async fn rotate(&self) -> Result<KeyVersion> {
-        self.client.rotate().await
-    }
-
-    async fn probe(&self) -> Vec<Probe> {
-        self.client.probe().await
-    }
-}
-
-/// A process: configuration, clock, runtime, key service on the line, key ring.
-struct Process {
-    ring: KeyRing,
-    line: Arc<Line>,
-    clock: Arc<TestClock>,
-    metrics: Arc<EncryptionMetrics>,
-    config: EncryptionConfig,
-    runtime: Runtime,
-}
-
-/// A keyring on disk that several processes share.
-struct Site(TempDir);
-
-impl Site {
-    fn new() -> Site {
-        let site = Site(tempfile::tempdir().unwrap());
-        site.file().create("sealpoint").unwrap();
-        site
-    }
-
-    fn file(&self) -> KeyringFile {
-        KeyringFile::new(&self.0.path().join("keyring.json"), None).unwrap()
-    }
-
-    fn config(&self, pairs: &[(&str, &str)]) -> EncryptionConfig {
-        let keyring = self.0.path().join("keyring.json");
-        let base = [("kms.provider", "local"), ("kms.local.keyring", keyring.to_str().unwrap())];
-        EncryptionConfig::from_pairs(base.iter().chain(pairs).copied()).unwrap()
-    }
-
-    fn process(&self, pairs: &[(&str, &str)]) -> Process {
-        self.process_with(pairs, |_| {})
-    }
-
-    fn process_with(&self, pairs: &[(&str, &str)], prepare: impl FnOnce(&Line)) -> Process {
-        let config = self.config(pairs);
-        let client = LocalHsmClient::open(&KeyringConfig {
-            keyring: self.file().path().to_owned(),
-            key: "sealpoint".to_owned(),
-            passphrase_file: None,
-        });
-        let client = client.unwrap();
-        let line = Line::new(client.clone());
-        prepare(&line);
-        let (clock, metrics, runtime) = (Arc::new(TestClock::default()), Arc::default(), Runtime::start());
-        let clients: Clients = config
-            .tenants
-            .open()
-            .iter()
-            .map(|tenant| {
-                let own: Arc<dyn KmsClient> = match config.tenants.keys_of(tenant).first() {
-                    Some(key) => Arc::new(client.with_key(key).unwrap()),
-                    None => Arc::clone(&line) as Arc<dyn KmsClient>,
-                };
-                (tenant.clone(), vec![own])
-            })
-            .collect();
-        let ring_clock = Arc::clone(&clock) as Arc<dyn Clock>;
-        let ring = KeyRing::new(&config, clients, runtime.handle.clone(), ring_clock, Arc::clone(&metrics)).unwrap();
-        Process { ring, line, clock, metrics, config, runtime }
-    }
-}
-
-impl Process {
-    fn key(&self) -> Arc<DataKey> {
-        self.ring.for_sealing("default").unwrap()
-    }
-
-    /// Until as many keys were drawn in full.
-    fn settled(&self, drawn: u64) {
-        until(|| self.metrics.data_keys_drawn.get() >= drawn);
-    }
-
-    /// Until as many draws failed.
-    fn failed(&self, draws: u64) {
-        until(|| self.metrics.data_key_failures.get() >= draws);
-    }
-
-    fn head(&self, tenant: &str) -> Head {
-        let key = self.ring.for_sealing(tenant).unwrap();
-        head_of(&self.config, tenant, key.secret(), key.id(), key.slots())
-    }
-}
-
-fn head_of(
-    config: &EncryptionConfig,
-    tenant: &str,
-    secret: &Secret,
-    id: sealpoint::envelope::DataKeyId,
-    slots: &[u8],
-) -> Head {
-    let options = SealOptions {
-        algorithm: config.algorithm,
-        chunk_size: config.chunk_size,
-        tenant: tenant.into(),
-        subject: None,
-        context: config.encryption_context.clone(),
-        created_at_ms: 1,
-    };
-    let sealer = Sealer::new(secret, id, slots, &options).unwrap();
-    let Parsed::Complete(head) = Head::parse(sealer.head()).unwrap() else { panic!("the head is whole") };
-    head
-}
+use fixture::{Line, Process, Site, head_of, until};
 
 #[test]
 fn a_new_checkpoint_takes_the_prefetched_key_and_announcing_it_again_changes_nothing() {
@@ -371,62 +108,6 @@ fn by_interval_only_time_rolls() {
 }
 
 #[test]
-fn an_outage_is_survived_for_as_long_as_configured_and_then_declined_with_the_reason() {
-    let site = Site::new();
-    let process = site.process(&[("outage.seal-for", "1 h")]);
-    process.key();
-    process.settled(2);
-    process.line.cut(Kind::KmsUnavailable);
-    process.ring.begin_epoch("/chk", 1);
-    let current = process.key();
-    process.failed(1);
-    process.clock.pass(3600);
-    assert_eq!(process.key().id(), current.id(), "still allowed");
-    assert!(process.metrics.outage_seconds_left.get() <= 3600);
-
-    process.clock.pass(60);
-    let error = process.ring.for_sealing("default").unwrap_err();
-    assert_eq!(error.kind(), Kind::Outage);
-    for word in ["'default'", "since 2027-01-15", "outage.seal-for", "the line is cut"] {
-        assert!(error.message().contains(word), "'{error}' says {word}");
-    }
-    assert_eq!(process.metrics.outage_seconds_left.get(), 0);
-
-    process.line.mend();
-    process.clock.pass(60);
-    process.key();
-    assert_eq!(process.metrics.outage_seconds_left.get(), 3600);
-}
-
-#[test]
-fn a_draw_that_failed_is_not_repeated_at_once_by_every_caller() {
-    let site = Site::new();
-    let process = site.process(&[]);
-    process.key();
-    process.settled(2);
-    process.line.cut(Kind::KmsThrottled);
-    process.ring.begin_epoch("/chk", 1);
-    process.failed(1);
-    for checkpoint in 2..1000 {
-        process.ring.begin_epoch("/chk", checkpoint);
-        process.key();
-    }
-    assert_eq!(process.line.drawn.load(SeqCst), 3);
-}
-
-#[test]
-fn without_any_key_the_failure_of_the_key_service_is_the_error_and_a_later_call_succeeds() {
-    let site = Site::new();
-    let process = site.process_with(&[], |line| line.cut(Kind::AccessDenied));
-    let error = process.ring.for_sealing("default").unwrap_err();
-    assert_eq!(error.kind(), Kind::AccessDenied);
-    assert!(error.message().contains("tenant 'default'"), "{error}");
-    process.line.mend();
-    process.clock.pass(60);
-    process.key();
-}
-
-#[test]
 fn a_hard_bound_waits_for_a_fresh_key_and_is_never_passed() {
     let site = Site::new();
     let process = site.process(&[("data-key.max-files", "1")]);
@@ -446,7 +127,7 @@ fn a_hard_bound_waits_for_a_fresh_key_and_is_never_passed() {
 fn a_key_service_that_never_answers_is_left_after_the_time_out() {
     let site = Site::new();
     let hold = |line: &Line| line.hold.store(true, SeqCst);
-    let process = site.process_with(&[("kms.timeout", "100 ms")], hold);
+    let process = site.process_under_decorators(&[("kms.timeout", "100 ms")], hold);
     let error = process.ring.for_sealing("default").unwrap_err();
     assert_eq!(error.kind(), Kind::KmsTimeout);
 }
@@ -484,16 +165,6 @@ fn a_rotation_by_another_process_is_taken_up_and_old_files_still_open() {
     for head in [old, new] {
         reader.ring.unwrap(&head).unwrap();
     }
-}
-
-#[test]
-fn what_a_process_sealed_it_opens_without_the_key_service() {
-    let site = Site::new();
-    let process = site.process(&[]);
-    let head = process.head("default");
-    process.line.cut(Kind::KmsUnavailable);
-    assert_eq!(process.ring.unwrap(&head).unwrap().id(), head.bound.data_key_id);
-    assert_eq!(process.line.unwrapped.load(SeqCst), 0);
 }
 
 #[test]
