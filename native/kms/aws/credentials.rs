@@ -164,6 +164,9 @@ impl Source {
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);
         }
+        if let Some(files) = self.files() {
+            loader = loader.profile_files(files);
+        }
         let assumed = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&loader.load().await);
         assumed.build_from_provider(base).await.provide_credentials().await
     }
@@ -194,14 +197,16 @@ impl Source {
         if let Some(profile) = &self.profile {
             chosen = chosen.profile_name(profile);
         }
-        if let Some(path) = &self.credentials_file {
-            let files = EnvConfigFiles::builder()
-                .include_default_config_file(true)
-                .with_file(EnvConfigFileKind::Credentials, path)
-                .build();
+        if let Some(files) = self.files() {
             chosen = chosen.profile_files(files);
         }
         SharedCredentialsProvider::new(chosen.build())
+    }
+
+    /// The shared configuration with the configured credentials file in it.
+    fn files(&self) -> Option<EnvConfigFiles> {
+        let builder = EnvConfigFiles::builder().include_default_config_file(true);
+        Some(builder.with_file(EnvConfigFileKind::Credentials, self.credentials_file.as_ref()?).build())
     }
 
     /// Faults of whoever was asked may pass; that nobody has credentials for us does not.

@@ -81,12 +81,6 @@ pub fn is_unknown_operation<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRes
     matches!(status, Some(404 | 501)) || code.is_some_and(|code| unknown.contains(&code))
 }
 
-/// True if the service did not accept the signature, which a clock that is off spoils. The SDK has learned the service's
-/// time from the answer and signs with it from now on.
-pub fn is_signature<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(|code| SIGNATURE.contains(&code))
-}
-
 /// The innermost text: the outer ones of the SDK say only that something failed.
 pub fn root(error: &(dyn StdError + 'static)) -> String {
     let mut error = error;
@@ -224,15 +218,15 @@ fn meaning(status: u16, code: &str, message: &str, call: Call<'_>) -> (Kind, Str
         _ if status >= 500 => {
             advice(Kind::KmsUnavailable, "the service, or a proxy before it, failed; it is tried again")
         }
-        // An answer that is none: cut short, or of someone else.
-        "" if status < 400 => advice(
-            Kind::KmsUnavailable,
-            "the answer is incomplete or not one of AWS: check kms.aws.endpoint and kms.proxy",
-        ),
         _ if status == 401 => advice(Kind::Credentials, "check the credentials"),
         _ if status == 403 => {
             (Kind::AccessDenied, format!("check the permission for {action}, and that no proxy refuses the call"))
         }
+        // An answer that is none: cut short, or of someone else.
+        "" => advice(
+            Kind::KmsUnavailable,
+            "the answer is incomplete or not one of AWS: check kms.aws.endpoint and kms.proxy",
+        ),
         _ => advice(Kind::Internal, "report it, with this text"),
     }
 }

@@ -33,8 +33,7 @@ use credentials::AwsCredentials;
 use errors::Call;
 use keys::Keys;
 
-/// What stands for the version where the service does not name the key material: AWS KMS names it in every answer but
-/// that of Encrypt, emulators in none.
+/// What stands for the version where the service does not name the key material, as emulators do not.
 const UNNAMED: &str = "unnamed";
 
 /// The longest wrapped key that the API takes.
@@ -73,8 +72,7 @@ impl AwsKmsClient {
         Call { service: "AWS KMS", place: &self.service.place, action, on: self.keys.text() }
     }
 
-    /// Sends a request, and once more where the service refused credentials that have been replaced since, or a
-    /// signature (the SDK has learned the service's time from the refusal).
+    /// Sends a request, and once more where the service refused credentials that have been replaced since.
     async fn send<T, E, F>(
         &self,
         action: &'static str,
@@ -89,8 +87,7 @@ impl AwsKmsClient {
         let answer = request().await;
         let Err(failed) = &answer else { return Ok(answer) };
         let refused = errors::explain(failed, self.call(action)).kind() == Kind::Credentials;
-        let again = refused
-            && (self.service.credentials.instead_of(&credentials).await.is_some() || errors::is_signature(failed));
+        let again = refused && self.service.credentials.instead_of(&credentials).await.is_some();
         Ok(if again { request().await } else { answer })
     }
 
@@ -103,6 +100,20 @@ impl AwsKmsClient {
     {
         let answer = self.send(action, request).await?;
         answer.map_err(|error| errors::explain(&error, self.call(action)))
+    }
+
+    /// The data key, and the key material that had wrapped it.
+    async fn open(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<(Secret, String)> {
+        let key = self.key_to_open(wrapped)?;
+        let (sdk, pairs) = (&self.service.sdk, pairs(context));
+        let request = || {
+            let bytes = Blob::new(wrapped.bytes.as_slice());
+            sdk.decrypt().key_id(&key).ciphertext_blob(bytes).set_encryption_context(pairs.clone()).send()
+        };
+        let answer = self.ask("Decrypt", request).await?;
+        let secret = secret(answer.plaintext).ok_or_else(|| self.lacks("Decrypt", "data key"))??;
+        self.keys.opened_by(&wrapped.kek, answer.key_id.as_deref())?;
+        Ok((secret, named(answer.key_material_id)))
     }
 
     fn about(&self, action: &str) -> String {
@@ -152,7 +163,9 @@ impl Service {
             .credentials_provider(SharedCredentialsProvider::from(
                 Arc::clone(&credentials) as Arc<dyn aws_credential_types::provider::ProvideCredentials>
             ))
-            .identity_cache(IdentityCache::no_cache());
+            .identity_cache(IdentityCache::no_cache())
+            // The SDK would sign with the time that the last answer bore, and so trust any proxy with it.
+            .disable_clock_skew_correction(true);
         sdk.set_endpoint_url(config.endpoint.clone());
         sdk.set_use_fips(config.fips.then_some(true));
         let place = config.endpoint.clone().unwrap_or_else(|| config.region.clone());
@@ -174,6 +187,8 @@ impl KmsClient for AwsKmsClient {
         self.keys.to_open(kek).is_some()
     }
 
+    /// The answer to Encrypt, alone of all, does not name the key material: what was wrapped is opened again at once, which
+    /// tells it and proves that a fallback can be relied on.
     async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey> {
         let (sdk, pairs) = (&self.service.sdk, pairs(context));
         let request = || {
@@ -183,20 +198,16 @@ impl KmsClient for AwsKmsClient {
         let answer = self.ask("Encrypt", request).await?;
         let bytes = answer.ciphertext_blob.ok_or_else(|| self.lacks("Encrypt", "wrapped key"))?.into_inner();
         let kek = self.keys.wrapped_by(answer.key_id.as_deref())?;
-        Ok(WrappedKey { kek, version: UNNAMED.to_owned(), bytes })
+        let wrapped = WrappedKey { kek, version: UNNAMED.to_owned(), bytes };
+        let (opened, version) = self.open(&wrapped, context).await?;
+        if opened.expose() != plaintext.expose() {
+            return Err(Kind::Internal.error(format_args!("{} does not unwrap what it wrapped", self.keys.text())));
+        }
+        Ok(WrappedKey { version, ..wrapped })
     }
 
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
-        let key = self.key_to_open(wrapped)?;
-        let (sdk, pairs) = (&self.service.sdk, pairs(context));
-        let request = || {
-            let bytes = Blob::new(wrapped.bytes.as_slice());
-            sdk.decrypt().key_id(&key).ciphertext_blob(bytes).set_encryption_context(pairs.clone()).send()
-        };
-        let answer = self.ask("Decrypt", request).await?;
-        let secret = secret(answer.plaintext).ok_or_else(|| self.lacks("Decrypt", "data key"))??;
-        self.keys.opened_by(&wrapped.kek, answer.key_id.as_deref())?;
-        Ok(secret)
+        self.open(wrapped, context).await.map(|(secret, _)| secret)
     }
 
     async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {

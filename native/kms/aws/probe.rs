@@ -9,7 +9,7 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{DataKeySpec, DryRunModifierType};
 
 use crate::context::EncryptionContext;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kms::Probe;
 use crate::kms::aws::{AwsKmsClient, errors, pairs};
 
@@ -53,13 +53,20 @@ impl AwsKmsClient {
             let request = request.set_source_encryption_context(context.clone());
             request.set_destination_encryption_context(context.clone()).send()
         };
-        vec![
+        let described = self.describe().await;
+        let mut probes = vec![
             probe("kms:GenerateDataKey", drawn),
             probe("kms:Decrypt", self.dry("Decrypt", open).await.map(drop)),
             probe("kms:Encrypt", self.dry("Encrypt", wrap).await.map(drop)),
-            probe("kms:ReEncryptFrom, kms:ReEncryptTo", self.dry("ReEncrypt", rewrap).await.map(drop)),
-            probe("kms:DescribeKey, kms:ListKeyRotations", self.current().await.map(drop)),
-        ]
+            probe("kms:ReEncrypt*", self.dry("ReEncrypt", rewrap).await.map(drop)),
+            probe("kms:DescribeKey", described.as_ref().map(drop).map_err(Error::clone)),
+        ];
+        // An alias has no rotations: without its key's ARN there is nothing to ask about.
+        let arn = described.ok().and_then(|key| key.arn).or_else(|| (!key.contains("alias/")).then(|| key.to_owned()));
+        if let Some(arn) = arn {
+            probes.push(probe("kms:ListKeyRotations", self.rotations(&arn).await.map(drop)));
+        }
+        probes
     }
 
     /// A dry run that would have succeeded is one of the API's errors; `Some` if the server did it in earnest.

@@ -9,8 +9,8 @@ use crate::error::{Kind, Result};
 use crate::kms::KeyVersion;
 use crate::kms::aws::{AwsKmsClient, UNNAMED, errors, named};
 
-/// More pages than a key can have rotations for (a thousand entries each).
-const MOST_PAGES: usize = 10;
+/// More pages than a key can have rotations for (a hundred entries each by default).
+const MOST_PAGES: usize = 100;
 /// How often the end of a rotation is looked for, and how many times. It goes on if it takes longer.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: usize = 12;
@@ -94,7 +94,7 @@ impl AwsKmsClient {
         Ok(status.on_demand_rotation_start_date.is_some())
     }
 
-    async fn describe(&self) -> Result<KeyMetadata> {
+    pub(super) async fn describe(&self) -> Result<KeyMetadata> {
         let request = || self.service.sdk.describe_key().key_id(self.keys.text()).send();
         let answer = self.ask("DescribeKey", request).await?;
         let key = answer.key_metadata.ok_or_else(|| self.lacks("DescribeKey", "description"))?;
@@ -108,7 +108,7 @@ impl AwsKmsClient {
     }
 
     /// Every material of the key; `None` where the service keeps no list (emulators).
-    async fn rotations(&self, arn: &str) -> Result<Option<Vec<RotationsListEntry>>> {
+    pub(super) async fn rotations(&self, arn: &str) -> Result<Option<Vec<RotationsListEntry>>> {
         let action = "ListKeyRotations";
         let (mut found, mut marker) = (Vec::new(), None);
         for _ in 0..MOST_PAGES {

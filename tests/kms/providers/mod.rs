@@ -1,5 +1,7 @@
 //! The key services that the contract is run against.
 
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 #[cfg(feature = "gcp")]
@@ -14,6 +16,12 @@ use crate::provider::Provider;
 pub fn all() -> Vec<Box<dyn Provider>> {
     vec![
         Box::new(local::Local),
+        #[cfg(feature = "aws")]
+        Box::new(aws::Aws),
+        #[cfg(feature = "aws")]
+        Box::new(aws::Moto),
+        #[cfg(feature = "aws")]
+        Box::new(aws::LocalKms),
         #[cfg(feature = "azure")]
         Box::new(azure::Azure::KeyVault),
         #[cfg(feature = "azure")]
