@@ -17,6 +17,11 @@ struct Fixture {
     passphrase: Option<PathBuf>,
 }
 
+fn write_secret(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 impl Fixture {
     fn plain() -> Fixture {
         let fixture = Fixture { directory: tempfile::tempdir().unwrap(), passphrase: None };
@@ -27,7 +32,7 @@ impl Fixture {
     fn with_passphrase(text: &str) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let passphrase = directory.path().join("passphrase");
-        fs::write(&passphrase, text).unwrap();
+        write_secret(&passphrase, text);
         let fixture = Fixture { directory, passphrase: Some(passphrase) };
         fixture.file().create("sealpoint").unwrap();
         fixture
@@ -315,12 +320,48 @@ fn a_passphrase_is_needed_and_must_be_the_right_one() {
 fn a_passphrase_for_an_unprotected_keyring_is_a_mistake() {
     let mut fixture = Fixture::plain();
     let file = fixture.directory.path().join("passphrase");
-    fs::write(&file, "x").unwrap();
+    write_secret(&file, "x");
     fixture.passphrase = Some(file.clone());
     fixture.refused(&["has no passphrase"]);
     fs::write(&file, "\n").unwrap();
     let error = fixture.open().unwrap_err();
     assert!(error.message().contains(file.to_str().unwrap()) && error.message().contains("empty"), "{error}");
+}
+
+#[test]
+fn a_passphrase_file_that_others_can_read_is_refused() {
+    let fixture = Fixture::with_passphrase("x");
+    let file = fixture.passphrase.clone().unwrap();
+    for mode in [0o400, 0o600] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        fixture.open().unwrap();
+    }
+    for mode in [0o644, 0o604, 0o660, 0o602] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let error = fixture.open().unwrap_err();
+        assert_eq!(error.kind(), Kind::Keyring);
+        for word in ["passphrase file", &format!("{mode:04o}"), &format!("chmod 600 {}", file.display())] {
+            assert!(error.message().contains(word), "'{error}' names {word}");
+        }
+        let rotated = fixture.cli(&["rotate", "--passphrase-file", file.to_str().unwrap()]);
+        assert_eq!(rotated.status.code(), Some(1));
+    }
+}
+
+/// Kubernetes puts a secret's files in a dated folder, behind two links.
+#[test]
+fn a_passphrase_mounted_as_a_kubernetes_secret_is_read_through_its_links() {
+    let mut fixture = Fixture::with_passphrase("x");
+    let mount = fixture.directory.path().join("mount");
+    let dated = mount.join("..2026_11_24_12_00_00.1");
+    fs::create_dir_all(&dated).unwrap();
+    write_secret(&dated.join("passphrase"), "x");
+    symlink("..2026_11_24_12_00_00.1", mount.join("..data")).unwrap();
+    symlink("..data/passphrase", mount.join("passphrase")).unwrap();
+    fixture.passphrase = Some(mount.join("passphrase"));
+    fixture.open().unwrap();
+    fs::set_permissions(dated.join("passphrase"), fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(fixture.open().unwrap_err().message().contains("defaultMode: 0400"));
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// The effective user of this process, from the second number of `Uid:` (proc(5)), which takes no unsafe call.
-fn effective_user() -> Result<u32> {
+pub fn effective_user() -> Result<u32> {
     let status =
         fs::read_to_string("/proc/self/status").map_err(|error| Error::io("read /proc/self/status", &error))?;
     let numbers = status.lines().find_map(|line| line.strip_prefix("Uid:"));

@@ -1,11 +1,12 @@
 //! A keyring's passphrase: stretched by Argon2id (RFC 9106) to the key that seals the key material.
 
+use std::collections::TryReserveError;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Kind, Result};
+use crate::kms::local::file;
 use crate::secret::Secret;
 
 const MAX_PASSPHRASE: usize = 4096;
@@ -68,10 +70,20 @@ impl Stretching {
         let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|error| failed(&error))?;
         let salt = STANDARD.decode(&self.salt).map_err(|error| failed(&error))?;
         let mut key = Zeroizing::new([0; 32]);
+        // From what is left in the work area the key can be computed: it is wiped.
+        let mut memory = work_area(params.block_count()).map_err(|error| failed(&error))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon2.hash_password_into(passphrase, &salt, key.as_mut()).map_err(|error| failed(&error))?;
+        let stretched = argon2.hash_password_into_with_memory(passphrase, &salt, key.as_mut(), &mut memory[..]);
+        stretched.map_err(|error| failed(&error))?;
         Secret::take(key.as_mut())
     }
+}
+
+fn work_area(blocks: usize) -> std::result::Result<Zeroizing<Box<[Block]>>, TryReserveError> {
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(blocks)?;
+    memory.resize(blocks, Block::default());
+    Ok(Zeroizing::new(memory.into_boxed_slice()))
 }
 
 /// A passphrase, and the key it was last stretched to: stretching is slow on purpose, and a file is read often.
@@ -82,18 +94,17 @@ pub struct Passphrase {
 }
 
 impl Passphrase {
-    /// Reads it from a file; one newline at its end is not part of it.
+    /// Reads it from a file that nobody else may read, but see [`check`]; one newline at its end is not part of it.
     pub fn from_file(path: &Path) -> Result<Passphrase> {
         let bad = |what: &dyn std::fmt::Display| {
             Kind::Keyring.error(format_args!("the passphrase file {}: {what}", path.display()))
         };
         let mut text = Zeroizing::new(Vec::with_capacity(READ_AT_MOST));
         let file = fs::File::open(path).map_err(|error| bad(&error))?;
+        let metadata = file.metadata().map_err(|error| bad(&error))?;
+        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+        check(path, owner, mode, file::effective_user()?).map_err(|reason| bad(&reason))?;
         file.take(READ_AT_MOST as u64).read_to_end(&mut text).map_err(|error| bad(&error))?;
-        // Not refused: Kubernetes mounts its secrets so by default.
-        if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
-            log::warn!("the passphrase file {0} may be read by others: run `chmod 600 {0}`", path.display());
-        }
         if text.last() == Some(&b'\n') {
             text.pop();
         }
@@ -123,5 +134,56 @@ impl Passphrase {
         let key = std::sync::Arc::new(stretching.stretch(&self.text)?);
         *stretched = Some((stretching.clone(), std::sync::Arc::clone(&key)));
         Ok(key)
+    }
+}
+
+/// Refuses a file of another user than this one or root, and one that others may read, or anybody else write. A group
+/// may read what belongs to root: so Kubernetes hands a secret to a process that is not root (`fsGroup`). Links are
+/// followed, for that is how it mounts secrets; what counts is the file behind them.
+fn check(path: &Path, owner: u32, mode: u32, user: u32) -> std::result::Result<(), String> {
+    const ROOT: u32 = 0;
+    if owner != user && owner != ROOT {
+        return Err(format!(
+            "it belongs to user {owner}, but this process runs as user {user}: run `chown {user} {}`",
+            path.display()
+        ));
+    }
+    let forbidden = if owner == ROOT { 0o037 } else { 0o077 };
+    if mode & forbidden != 0 {
+        return Err(format!(
+            "it may be read or written by others (mode {mode:04o}): run `chmod 600 {}` (a Kubernetes secret: set defaultMode: 0400 and fsGroup)",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_user_and_root_may_own_it_and_nobody_else_read_it_but_a_group_of_roots() {
+        let check = |owner, mode, user| check(Path::new("/run/secrets/p"), owner, mode, user);
+        for (owner, mode, user) in
+            [(9999, 0o600, 9999), (9999, 0o400, 9999), (0, 0o400, 0), (0, 0o440, 9999), (0, 0o640, 0)]
+        {
+            assert_eq!(check(owner, mode, user), Ok(()), "{mode:o} of {owner} for {user}");
+        }
+        for (owner, mode, user) in [
+            (9999, 0o640, 9999),
+            (9999, 0o604, 9999),
+            (9999, 0o620, 9999),
+            (0, 0o644, 9999),
+            (0, 0o444, 0),
+            (0, 0o460, 9999),
+            (0, 0o442, 0),
+        ] {
+            let refused = check(owner, mode, user).unwrap_err();
+            assert!(refused.contains("chmod 600 /run/secrets/p") && refused.contains("fsGroup"), "{refused}");
+        }
+        let refused = check(1000, 0o600, 9999).unwrap_err();
+        assert!(refused.contains("chown 9999 /run/secrets/p"), "{refused}");
+        assert!(check(1000, 0o600, 0).is_err(), "nor does root take what a user can change");
     }
 }
