@@ -2,6 +2,7 @@
 //! client. Our clients are service accounts with a key file.
 
 mod cases;
+mod cloud;
 mod server;
 
 use std::process::Command;
@@ -31,8 +32,6 @@ const PERMISSIONS: [&str; 6] = [
     "cloudkms.cryptoKeyVersions.create",
     "cloudkms.cryptoKeys.update",
 ];
-/// What disabling a version takes besides.
-const RETIRE: &str = "cloudkms.cryptoKeyVersions.update";
 
 impl Provider for Gcp {
     fn name(&self) -> &'static str {
@@ -51,9 +50,13 @@ impl Provider for Gcp {
         })?;
         let server = Server::new(&format!("http://127.0.0.1:{port}"));
         let folder = TempDir::new().expect("temporary files can be made");
-        let all = [&PERMISSIONS[..], &[RETIRE]].concat();
+        let all = [&PERMISSIONS[..], &["cloudkms.cryptoKeyVersions.update"]].concat();
         let everything = server.key_file(folder.path(), &server.account(&all));
         Ok(Box::new(CloudKms { server, folder, everything, _child: child }))
+    }
+
+    fn cloud(&self) -> Option<Result<Box<dyn Service>, Missing>> {
+        Some(cloud::from_environment())
     }
 
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {

@@ -38,11 +38,7 @@ pub const CASES: &[Case] = &[
         "a token service with a certificate of a private authority is trusted by `SSL_CERT_FILE`, and the error says so",
         token_service_over_tls,
     ),
-    case(
-        "task_manager",
-        "an account that may only wrap and unwrap seals and opens; rotating names what it lacks",
-        task_manager,
-    ),
+    case("roles", "the documented roles allow what they should and nothing else", roles),
     case(
         "credentials_file",
         "a credentials file that is missing or unusable is an error of the configuration, before any call",
@@ -199,16 +195,42 @@ fn in_a_process(folder: &TempDir, settings: &Pairs, variables: &[(&str, &str)]) 
     Ok(())
 }
 
-fn task_manager(fixture: &Fixture) {
+fn roles(fixture: &Fixture) {
+    let (task_manager, job_manager) = (documented("TaskManager"), documented("JobManager"));
+    assert_eq!(job_manager, PERMISSIONS);
     let folder = folder();
-    let (_, _, settings) = account_with(fixture, &folder, &PERMISSIONS[..2]);
+    let (_, _, settings) = account_with(fixture, &folder, &task_manager);
     let client = fixture.client(&settings);
     let (drawn, wrapped) = ok(client.data_key(&tenant("a")));
     assert_eq!(ok(client.unwrap(&wrapped, &tenant("a"))), drawn);
-    let error = fails(client.rotate(), Kind::AccessDenied);
-    assert!(error.message().contains("cloudkms.cryptoKeys.get"), "{error}");
-    let error = fails(client.set_version_enabled("1", false), Kind::AccessDenied);
-    assert!(error.message().contains("cloudkms.cryptoKeyVersions.update"), "{error}");
+    for (outcome, missing) in [
+        (client.current_version().map(|_| ()), "cloudkms.cryptoKeys.get"),
+        (client.versions().map(|_| ()), "cloudkms.cryptoKeyVersions.list"),
+        (client.rotate().map(|_| ()), "cloudkms.cryptoKeys.get"),
+        (client.set_version_enabled("1", false), "cloudkms.cryptoKeyVersions.update"),
+    ] {
+        let error = fails(outcome, Kind::AccessDenied);
+        assert!(error.message().contains(missing), "{error}");
+    }
+    let (_, _, settings) = account_with(fixture, &folder, &job_manager);
+    let client = fixture.client(&settings);
+    ok(client.test_connection());
+    let old = ok(client.current_version()).id;
+    assert_ne!(ok(client.rotate()).id, old);
+    fails(client.set_version_enabled(&old, false), Kind::AccessDenied);
+    let everything = [job_manager, documented("version administrator")].concat();
+    let (_, _, settings) = account_with(fixture, &folder, &everything);
+    let client = fixture.client(&settings);
+    let old = ok(client.current_version()).id;
+    ok(client.rotate());
+    ok(client.set_version_enabled(&old, false));
+}
+
+/// The permissions of a role in docs/KEY_SERVICES.md.
+fn documented(title: &str) -> Vec<&'static str> {
+    let text = include_str!("../../../../docs/KEY_SERVICES.md");
+    let (_, role) = text.split_once(&format!("title: Sealpoint {title}\n")).expect("the role is documented");
+    role.lines().take_while(|line| *line != "```").filter_map(|line| line.strip_prefix("- ")).collect()
 }
 
 fn credentials_file(fixture: &Fixture) {
