@@ -284,3 +284,155 @@ fn is_role(text: &str) -> bool {
     matches!(parts[..], ["arn", _, "iam", "", account, resource]
         if account.len() == 12 && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    const INSIDE: &str = "AWS_CREDENTIALS_TEST_INSIDE";
+
+    fn credentials() -> Arc<AwsCredentials> {
+        let config = AwsKmsConfig {
+            region: "eu-west-1".to_owned(),
+            key_id: "alias/flink".to_owned(),
+            open_key_ids: Vec::new(),
+            endpoint: None,
+            fips: false,
+            profile: None,
+            credentials_file: None,
+            role_arn: None,
+        };
+        let transport = KmsTransport {
+            attempt_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(10),
+            ca_file: None,
+            proxy: None,
+        };
+        let http = transport::http_client(&transport).unwrap();
+        Arc::new(AwsCredentials::new(&config, &transport, http).unwrap())
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    /// Runs the test again as a process of its own, in this environment and no other of AWS; true inside of it.
+    fn inside(test: &str, environment: &[(&str, &str)]) -> bool {
+        if std::env::var_os(INSIDE).is_some() {
+            return true;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            child.env_remove(name);
+        }
+        let test = format!("kms::aws::credentials::tests::{test}");
+        child.args(["--exact", &test, "--nocapture"]).env(INSIDE, "1").env("HOME", home.path());
+        let output = child.envs(environment.iter().copied()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        false
+    }
+
+    /// A container's credentials service: what each request gets, by its number; nothing is an error.
+    fn container(lives: fn(u32) -> Option<Duration>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/credentials", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for number in 1.. {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                let (status, body) = match lives(number) {
+                    Some(life) => ("200 OK", answer(number, life)),
+                    None => ("500 Internal Server Error", String::new()),
+                };
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                stream.write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    fn answer(number: u32, life: Duration) -> String {
+        let end = aws_sdk_kms::primitives::DateTime::from(SystemTime::now() + life);
+        let end = end.fmt(aws_sdk_kms::primitives::DateTimeFormat::DateTime).unwrap();
+        format!(r#"{{"AccessKeyId":"KEY{number}","SecretAccessKey":"hunter2","Token":"hunter3","Expiration":"{end}"}}"#)
+    }
+
+    #[test]
+    fn where_nobody_gives_any_the_silence_of_the_metadata_service_is_waited_for_only_briefly() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", silent.local_addr().unwrap());
+        let test = "where_nobody_gives_any_the_silence_of_the_metadata_service_is_waited_for_only_briefly";
+        if inside(test, &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &address)]) {
+            // The limit of the attempt would be a time-out, and one to try again.
+            let error = run(credentials().current()).unwrap_err();
+            assert_eq!(error.kind(), Kind::Credentials, "{error}");
+            assert!(error.message().contains("AWS_ACCESS_KEY_ID"), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_callers_wait_for_one_answer_which_is_used_while_it_lasts_though_renewing_fails() {
+        let service = container(|number| (number == 1).then_some(Duration::from_secs(3600)));
+        let test = "all_callers_wait_for_one_answer_which_is_used_while_it_lasts_though_renewing_fails";
+        if inside(test, &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &service)]) {
+            run(async {
+                let credentials = credentials();
+                let calls = (0..64).map(|_| {
+                    let credentials = Arc::clone(&credentials);
+                    async move { credentials.current().await }
+                });
+                let mut all = tokio::task::JoinSet::from_iter(calls);
+                while let Some(given) = all.join_next().await {
+                    assert_eq!(given.unwrap().unwrap().access_key_id(), "KEY1");
+                }
+                credentials.state.lock().await.held.as_mut().unwrap().renew = Instant::now();
+                let kept = credentials.current().await.unwrap();
+                assert_eq!(kept.access_key_id(), "KEY1");
+                // Refused by the service, they are of no more use.
+                assert!(credentials.instead_of(&kept).await.is_none());
+                let error = credentials.current().await.unwrap_err();
+                assert_eq!(error.kind(), Kind::Credentials, "{error}");
+                assert!(!error.message().contains("hunter"), "{error}");
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_about_to_expire_is_replaced_before_it_does() {
+        let service = container(|_| Some(LAST - Duration::from_secs(1)));
+        if inside(
+            "what_is_about_to_expire_is_replaced_before_it_does",
+            &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &service)],
+        ) {
+            let credentials = credentials();
+            for number in 1..4 {
+                assert_eq!(run(credentials.current()).unwrap().access_key_id(), format!("KEY{number}"));
+            }
+        }
+        let lives = |life| {
+            let mut found =
+                Credentials::builder().access_key_id("k").secret_access_key("s").provider_name("test").build();
+            *found.expiry_mut() = life;
+            let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
+            next_look(&found, now, wall) - now
+        };
+        let at = |seconds: u64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds));
+        assert_eq!(lives(at(3600)), Duration::from_secs(3600) - AHEAD);
+        assert_eq!(lives(at(200)), PAUSE);
+        assert_eq!(lives(None), LOOK_AGAIN);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        assert_eq!(format!("{:?}", credentials()), "AwsCredentials(..)");
+    }
+}

@@ -293,3 +293,65 @@ fn secret(plaintext: Option<Blob>) -> Option<Result<Secret>> {
 fn named(material: Option<String>) -> String {
     material.unwrap_or_else(|| UNNAMED.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn config() -> AwsKmsConfig {
+        AwsKmsConfig {
+            region: "eu-west-1".to_owned(),
+            key_id: "alias/flink".to_owned(),
+            open_key_ids: Vec::new(),
+            endpoint: None,
+            fips: false,
+            profile: None,
+            credentials_file: None,
+            role_arn: None,
+        }
+    }
+
+    fn transport() -> KmsTransport {
+        let (attempt_timeout, connect_timeout) = (Duration::from_secs(3), Duration::from_secs(2));
+        KmsTransport { attempt_timeout, connect_timeout, ca_file: None, proxy: None }
+    }
+
+    #[test]
+    fn what_can_be_seen_wrong_without_a_call_names_its_option() {
+        let file = || Some(PathBuf::from("/nonexistent/file"));
+        let role = |arn: &str| AwsKmsConfig { role_arn: Some(arn.to_owned()), ..config() };
+        let endpoint = || Some("https://vpce.example".to_owned());
+        let cases = [
+            ("kms.aws.key-id", AwsKmsConfig { key_id: "flink".to_owned(), ..config() }, transport()),
+            ("kms.aws.region", AwsKmsConfig { region: "Frankfurt".to_owned(), ..config() }, transport()),
+            (
+                "kms.aws.endpoint",
+                AwsKmsConfig { endpoint: Some("http://10.0.0.1".to_owned()), ..config() },
+                transport(),
+            ),
+            ("kms.aws.fips", AwsKmsConfig { fips: true, endpoint: endpoint(), ..config() }, transport()),
+            ("kms.aws.credentials-file", AwsKmsConfig { credentials_file: file(), ..config() }, transport()),
+            ("kms.aws.role-arn", role("flink"), transport()),
+            ("kms.aws.role-arn", role("arn:aws:iam::111122223333:user/flink"), transport()),
+            ("kms.ca-file", config(), KmsTransport { ca_file: file(), ..transport() }),
+            ("kms.proxy", config(), KmsTransport { proxy: Some("socks5://u:hunter2@proxy".to_owned()), ..transport() }),
+        ];
+        for (option, config, transport) in cases {
+            let error = AwsKmsClient::new(&config, &transport).unwrap_err();
+            assert_eq!(error.kind(), Kind::Config, "{error}");
+            assert!(error.message().starts_with(option) && !error.message().contains("hunter2"), "{error}");
+        }
+        assert!(AwsKmsClient::new(&AwsKmsConfig { fips: true, ..config() }, &transport()).is_ok());
+        assert!(AwsKmsClient::new(&role("arn:aws-cn:iam::111122223333:role/path/flink"), &transport()).is_ok());
+    }
+
+    #[test]
+    fn an_sdk_buffer_is_moved_out_of_and_the_length_of_a_key_is_bounded() {
+        assert_eq!(secret(Some(Blob::new(vec![7; 32]))).unwrap().unwrap().expose(), [7; 32]);
+        assert_eq!(secret(Some(Blob::new(vec![7; 65]))).unwrap().unwrap_err().kind(), Kind::WrappedKey);
+        assert!(secret(None).is_none());
+    }
+}
