@@ -106,7 +106,55 @@ fn proxy(config: &KmsTransport) -> Result<ProxyConfig> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
+    use crate::config::AwsKmsConfig;
+    use crate::kms::KmsClient;
+    use crate::kms::aws::AwsKmsClient;
+
+    #[test]
+    fn https_goes_through_the_proxy_whose_password_is_never_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").unwrap();
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("credentials");
+        std::fs::write(&file, "[default]\naws_access_key_id = AKID\naws_secret_access_key = hunter3\n").unwrap();
+        let config = AwsKmsConfig {
+            region: "eu-west-1".to_owned(),
+            key_id: "alias/flink".to_owned(),
+            open_key_ids: Vec::new(),
+            endpoint: Some("https://kms.example".to_owned()),
+            fips: false,
+            profile: Some("default".to_owned()),
+            credentials_file: Some(file),
+            role_arn: None,
+        };
+        let transport = KmsTransport {
+            attempt_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(10),
+            ca_file: None,
+            proxy: Some(format!("http://user:hunter2@{address}")),
+        };
+        let client = AwsKmsClient::new(&config, &transport).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(client.current_key_version()).unwrap_err();
+        assert_eq!(error.kind(), Kind::KmsUnavailable, "{error}");
+        assert!(!error.message().contains("hunter"), "{error}");
+        let request = proxy.join().unwrap();
+        assert!(request.starts_with("CONNECT kms.example:443 "), "{request}");
+        // "user:hunter2"
+        assert!(request.to_lowercase().contains("proxy-authorization: basic dxnlcjpodw50zxiy"), "{request}");
+    }
 
     #[test]
     fn an_endpoint_is_https_or_this_machine() {
