@@ -228,7 +228,8 @@ abstract class StateScenarios {
     @Test
     @Tag("quick")
     void a_task_manager_killed_again_and_again_loses_nothing() throws Exception {
-        Job job = someWay(ROCKSDB_INCREMENTAL);
+        // Until Flink notices that a TaskManager is gone it deploys to it again and again, each time an attempt.
+        Job job = someWay(ROCKSDB_INCREMENTAL.with("restart-strategy.fixed-delay.attempts", String.valueOf(20 * KILLS)));
         job.pace(200);
         for (int i = 0; i < KILLS; i++) {
             job.recoversFrom(this::killTaskManagerAndStartAnother);
