@@ -314,6 +314,9 @@ impl Runtime {
         let thread = thread::Builder::new()
             .name("sealpoint-rt".to_owned())
             .spawn(move || {
+                // The first random number of a process takes 50 ms and more, whoever asks for it. Nobody waits here, and
+                // a failure meets whoever needs one next.
+                let _ = aws_lc_rs::rand::fill(&mut [0]);
                 // An error means that the sender is gone: the same order to stop.
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_background();
