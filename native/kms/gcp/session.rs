@@ -135,7 +135,7 @@ impl Session {
         let (headers, identity) = self.way.tokens.headers().await.map_err(|error| error.at(&self.key))?;
         let mut request = self.way.client.request(method.clone(), url.clone()).headers(headers);
         if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
+            request = request.header(CONTENT_TYPE, "application/json").body(http::wiped(body.clone()));
         }
         let answer = http::send(request).await.map_err(|error| error.at(&self.key))?;
         Ok((answer, identity))

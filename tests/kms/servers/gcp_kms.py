@@ -284,6 +284,11 @@ class Control:
         """Spoils a checksum of every answer: of `ciphertext` or `plaintext`; `unverified` says none was looked at."""
         self.service.damage = what
 
+    def lag(self, name):
+        """A change of the primary version takes its time from now on, as the service documents it: for ever."""
+        key = self.service.store.key(name)
+        key.lagging = key.primary
+
     def versions(self, name):
         """How many versions a key has ever had."""
         return {"count": len(self.service.store.key(name).versions)}

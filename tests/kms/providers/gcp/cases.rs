@@ -59,6 +59,11 @@ pub const CASES: &[Case] = &[
     case("hsm_limit", "a context that is too long for a key in an HSM is refused with the service's reason", hsm_limit),
     case("many_versions", "versions are listed in order over several pages", many_versions),
     case(
+        "lagging_rotation",
+        "who rotates wraps under the new version at once, though Cloud KMS takes its time to make it the primary one",
+        lagging_rotation,
+    ),
+    case(
         "half_a_rotation",
         "a new version that could not be made primary is told, and the old one goes on",
         half_a_rotation,
@@ -352,6 +357,18 @@ fn many_versions(fixture: &Fixture) {
     let listed: Vec<String> = ok(client.versions()).into_iter().map(|version| version.id).collect();
     assert_eq!(listed, (1..=401).map(|number| number.to_string()).collect::<Vec<_>>());
     assert_eq!(fixture.network().count("/cryptoKeyVersions"), 3, "pages of 200");
+}
+
+fn lagging_rotation(fixture: &Fixture) {
+    let (key, client) = fixture.fresh();
+    let other = fixture.client(&fixture.settings(&key));
+    server(fixture).control("lag", json!({"name": key_name(&key)}));
+    let rotated = ok(client.rotate());
+    let version_of = |client: &Client| ok(client.wrap(&[7; 32], &tenant("a"))).version;
+    assert_eq!((version_of(&client), version_of(&other)), (rotated.id.clone(), "1".to_owned()));
+    server(fixture).act(&key, &rotated.id, "disable");
+    fails(client.wrap(&[7; 32], &tenant("a")), Kind::KeyDisabled);
+    assert_eq!(version_of(&client), "1", "it does not insist");
 }
 
 fn half_a_rotation(fixture: &Fixture) {

@@ -77,6 +77,7 @@ class Key:
         self.name, self.purpose, self.created = name, purpose, now
         self.template = {"protectionLevel": protection, "algorithm": ALGORITHMS[purpose]}
         self.id, self.versions, self.primary = os.urandom(16), {}, None
+        self.lagging = None  # the version that encrypts as long as nobody has heard of another primary one
 
     def add_version(self, now):
         number = len(self.versions) + 1
@@ -116,7 +117,7 @@ class Key:
     def encrypt(self, plaintext, aad, number=None):
         self.for_encryption()
         self._limit(plaintext, aad)
-        version = self.primary if number is None else self.version(number)
+        version = (self.lagging or self.primary) if number is None else self.version(number)
         if version is None:
             raise ApiError("FAILED_PRECONDITION", f"{self.name} has no primary version.")
         nonce = os.urandom(12)
