@@ -35,9 +35,9 @@ const TASK_MANAGERS: [u64; 4] = [10, 100, 1_000, 10_000];
 const SCOPES: [(&str, &[(&str, &str)]); 2] =
     [("checkpoint", &[]), ("interval, 10 min", &[("data-key.scope", "interval"), ("data-key.interval", "10 min")])];
 const INTERVALS: [(&str, u64); 3] = [("10 s", 10), ("1 min", 60), ("10 min", 600)];
-/// `state.checkpoints.num-retained` and incremental files of older checkpoints: so many data keys a process meets when
-/// a job is restored whose TaskManagers each wrote under one.
-const WRITERS_A_PROCESS_READS: usize = 4;
+/// How many data keys a process meets when a job is restored: a few after a checkpoint in full, many where incremental
+/// ones kept files of 25 checkpoints by four writers. (`cache.max-keys` is 100.)
+const KEYS_A_PROCESS_READS: [usize; 2] = [4, 100];
 
 /// The lowest layer that can count: it wraps by turning the bytes around, and keeps no key.
 #[derive(Debug, Default)]
@@ -249,7 +249,7 @@ fn processes_count_each_for_itself() {
 
 #[test]
 fn a_restore_asks_once_for_each_data_key() {
-    for writers in [1, 4, 64] {
+    for writers in [1, 4, 100] {
         assert_eq!(calls_of_a_restore(writers), writers as u64);
     }
 }
@@ -297,26 +297,28 @@ fn table() -> String {
             }
         }
     }
-    let each = calls_of_a_restore(WRITERS_A_PROCESS_READS);
-    let per_second = EncryptionConfig::from_pairs([("kms.provider", "local"), ("kms.local.keyring", "/none")])
-        .unwrap()
-        .kms_config
-        .calls_per_second;
-    out.push_str("\nA restore in which each TaskManager reads the files of four others, all at the same moment:\n\n");
-    out.push_str("| TaskManagers | calls | $ | seconds at the quota of AWS, Azure, GCP | seconds at most by `kms.calls-per-second` alone |\n| --- | --- | --- | --- | --- |\n");
-    for task_managers in TASK_MANAGERS {
-        let calls = each * task_managers;
-        let seconds = |quota: f64| shown(calls as f64 / quota);
-        writeln!(
-            out,
-            "| {} | {} | {} | {} | {} |",
-            grouped(task_managers),
-            grouped(calls),
-            dollars(calls as f64),
-            QUOTAS.map(|(_, quota)| seconds(quota)).join(", "),
-            shown(each.saturating_sub(u64::from(per_second)) as f64 / f64::from(per_second))
-        )
-        .unwrap();
+    let base = [("kms.provider", "local"), ("kms.local.keyring", "/none")];
+    let per_second = EncryptionConfig::from_pairs(base).unwrap().kms_config.calls_per_second;
+    out.push_str(
+        "\nA restore in which every TaskManager opens files under so many data keys, all at the same moment:\n\n",
+    );
+    out.push_str("| data keys each | TaskManagers | calls | $ | seconds at the quota of AWS, Azure, GCP | seconds by `kms.calls-per-second` alone |\n| --- | --- | --- | --- | --- | --- |\n");
+    for keys in KEYS_A_PROCESS_READS {
+        let each = calls_of_a_restore(keys);
+        for task_managers in TASK_MANAGERS {
+            let calls = each * task_managers;
+            let seconds = |quota: f64| shown(calls as f64 / quota);
+            writeln!(
+                out,
+                "| {keys} | {} | {} | {} | {} | {} |",
+                grouped(task_managers),
+                grouped(calls),
+                dollars(calls as f64),
+                QUOTAS.map(|(_, quota)| seconds(quota)).join(", "),
+                shown(each.saturating_sub(u64::from(per_second)) as f64 / f64::from(per_second))
+            )
+            .unwrap();
+        }
     }
     out
 }

@@ -5,6 +5,7 @@
 mod config;
 mod files;
 mod keyring;
+mod kms;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,9 @@ enum Command {
     /// Make, show and rotate a local keyring
     #[command(subcommand)]
     Keyring(keyring::Command),
+    /// Try the configured key services, and measure them
+    #[command(subcommand)]
+    Kms(kms::Command),
     /// Seal one file
     Seal(files::Seal),
     /// Open one sealed file, or verify it
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Config(command) => config::run(command),
         Command::Keyring(command) => keyring::run(command),
+        Command::Kms(command) => kms::run(&command),
         Command::Seal(arguments) => files::seal(&arguments),
         Command::Open(arguments) => files::open(&arguments),
         Command::Inspect(arguments) => files::inspect(&arguments),

@@ -24,6 +24,13 @@ impl Budget {
         Arc::new(Budget { per_second: per_second.max(1), next: Mutex::default() })
     }
 
+    /// Waits until the next call may be made, for as long as it takes.
+    pub async fn turn(&self) {
+        if let Ok(wait) = self.take(|_| true) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// How long the next call has to wait; its turn is taken unless that is longer than `allowed` says.
     fn take(&self, allowed: impl FnOnce(Duration) -> bool) -> Result<Duration, Duration> {
         let now = Instant::now();

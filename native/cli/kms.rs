@@ -1,0 +1,318 @@
+//! `sealpoint kms`: whether the configured key services can be used, and how fast they answer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use sealpoint::clock::SystemClock;
+use sealpoint::config::EncryptionConfig;
+use sealpoint::context::EncryptionContext;
+use sealpoint::error::{Error, Kind, Result};
+use sealpoint::kms::over::{self, Budget, Surroundings};
+use sealpoint::kms::{self, Clients, KeySpec, KmsClient, Probe};
+use sealpoint::secret::Secret;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// The subcommands of `sealpoint kms`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try each permission that the key services of every tenant need, and name what is missing
+    Test(Test),
+    /// Measure how long the key services take, within kms.calls-per-second
+    Bench(Bench),
+}
+
+/// The arguments of `sealpoint kms test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The configuration
+    #[arg(long, env = "SEALPOINT_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `sealpoint kms bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The configuration
+    #[arg(long, env = "SEALPOINT_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Whose keys to use; those of the default tenant unless given
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Calls of each operation
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// Calls at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    concurrency: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one of them.
+pub fn run(command: &Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("start the runtime", &error))?;
+    match command {
+        Command::Test(arguments) => runtime.block_on(test(arguments)),
+        Command::Bench(arguments) => runtime.block_on(bench(arguments)),
+    }
+}
+
+/// One key of one tenant in one key service.
+struct Place {
+    tenant: String,
+    slot: String,
+    client: Arc<dyn KmsClient>,
+}
+
+impl Place {
+    fn name(&self) -> String {
+        format!("{}/{} {} '{}'", self.tenant, self.slot, self.client.provider(), self.client.key_id())
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "tenant": self.tenant, "slot": self.slot, "provider": self.client.provider(), "key": self.client.key_id(),
+        })
+    }
+}
+
+/// The keys of these tenants, in the order of the configuration.
+fn places(config: &EncryptionConfig, clients: &Clients, tenants: &[String]) -> Vec<Place> {
+    let of_tenant = |tenant: &String| {
+        let slots = config.kms_slots_of(tenant).into_iter().zip(clients.get(tenant).cloned().unwrap_or_default());
+        let tenant = tenant.clone();
+        slots.map(move |(slot, client)| Place { tenant: tenant.clone(), slot: slot.name, client })
+    };
+    tenants.iter().flat_map(of_tenant).collect()
+}
+
+async fn test(arguments: &Test) -> Result<()> {
+    let config = EncryptionConfig::load(&arguments.config)?;
+    // With the deadline over it: a service that never answers ends the test too.
+    let clients = over::connect(&config, &Surroundings::new(Arc::new(SystemClock), Arc::default()))?;
+    let mut failures: Vec<Error> = Vec::new();
+    let mut out = Vec::new();
+    for place in places(&config, &clients, config.tenants.open()) {
+        let probes = place.client.probe().await;
+        if !arguments.json {
+            println!("{}", place.name());
+            probes.iter().for_each(show);
+        }
+        let mut entry = place.json();
+        entry["permissions"] = probes.iter().map(probe_json).collect();
+        out.push(entry);
+        let failed =
+            |probe: Probe| Some(probe.outcome.err()?.at(format_args!("{}: {}", place.name(), probe.permission)));
+        failures.extend(probes.into_iter().filter_map(failed));
+    }
+    if arguments.json {
+        println!("{}", json!({"ok": failures.is_empty(), "keys": out}));
+    }
+    let count = failures.len();
+    match failures.into_iter().next() {
+        None => Ok(()),
+        Some(error) => Err(error.at(format_args!("{count} of the permissions are missing; the first"))),
+    }
+}
+
+fn show(probe: &Probe) {
+    match &probe.outcome {
+        Ok(()) => println!("  ok      {}", probe.permission),
+        Err(error) => println!("  FAILED  {}: {error}", probe.permission),
+    }
+}
+
+fn probe_json(probe: &Probe) -> Value {
+    match &probe.outcome {
+        Ok(()) => json!({"permission": probe.permission, "ok": true}),
+        Err(error) => json!({
+            "permission": probe.permission, "ok": false, "code": error.code().0, "kind": format!("{:?}", error.kind()),
+            "error": error.message(),
+        }),
+    }
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    Generate,
+    Wrap,
+    Unwrap,
+}
+
+impl Operation {
+    const ALL: [Operation; 3] = [Operation::Generate, Operation::Wrap, Operation::Unwrap];
+
+    fn name(self) -> &'static str {
+        match self {
+            Operation::Generate => "generate",
+            Operation::Wrap => "wrap",
+            Operation::Unwrap => "unwrap",
+        }
+    }
+}
+
+async fn bench(arguments: &Bench) -> Result<()> {
+    let config = EncryptionConfig::load(&arguments.config)?;
+    let tenant = arguments.tenant.clone().unwrap_or_else(|| config.tenants.default_tenant().to_owned());
+    // The clients alone: what stands over them waits and retries, and is not what is measured.
+    let clients = kms::connect(&config)?;
+    let places = places(&config, &clients, std::slice::from_ref(&tenant));
+    if places.is_empty() {
+        return Err(Kind::InvalidArgument.error(format_args!("--tenant: '{tenant}' is not among open-tenants")));
+    }
+    let mut failure = None;
+    let mut out = Vec::new();
+    for place in places {
+        if !arguments.json {
+            println!("{}", place.name());
+            println!("  {:<10} {:>8} {:>8} {:>10} {:>10} {:>10}", "", "calls", "failed", "p50 ms", "p99 ms", "max ms");
+        }
+        let budget = Budget::new(config.kms_config.calls_per_second);
+        let mut entry = place.json();
+        for operation in Operation::ALL {
+            let timings = measure(&place.client, operation, arguments, &budget, config.kms_config.timeout).await?;
+            if !arguments.json {
+                timings.show(operation);
+            }
+            entry[operation.name()] = timings.json();
+            failure = failure
+                .or(timings.failure.map(|error| error.at(format_args!("{}: {}", place.name(), operation.name()))));
+        }
+        out.push(entry);
+    }
+    if arguments.json {
+        println!("{}", json!({"count": arguments.count, "concurrency": arguments.concurrency, "keys": out}));
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// What came of the calls of one operation.
+#[derive(Debug, Default)]
+struct Timings {
+    /// Those that succeeded, ascending once all are in.
+    taken: Vec<Duration>,
+    failed: usize,
+    failure: Option<Error>,
+}
+
+async fn measure(
+    client: &Arc<dyn KmsClient>,
+    operation: Operation,
+    arguments: &Bench,
+    budget: &Arc<Budget>,
+    timeout: Duration,
+) -> Result<Timings> {
+    let left = Arc::new(AtomicUsize::new(arguments.count as usize));
+    let mut workers = JoinSet::new();
+    for _ in 0..arguments.concurrency {
+        let (client, budget, left) = (Arc::clone(client), Arc::clone(budget), Arc::clone(&left));
+        workers.spawn(async move {
+            let mut timings = Timings::default();
+            let context = EncryptionContext::new([("sealpoint:bench", operation.name())])?;
+            let secret = Secret::random(32)?;
+            let wrapped = match operation {
+                Operation::Unwrap => {
+                    budget.turn().await;
+                    Some(client.encrypt(&secret, &context).await)
+                }
+                Operation::Generate | Operation::Wrap => None,
+            };
+            while left.try_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                budget.turn().await;
+                let start = Instant::now();
+                let call = async {
+                    match (operation, &wrapped) {
+                        (Operation::Generate, _) => client.generate_data_key(KeySpec::Aes256, &context).await.map(drop),
+                        (Operation::Unwrap, Some(Ok(wrapped))) => client.decrypt(wrapped, &context).await.map(drop),
+                        (Operation::Unwrap, Some(Err(error))) => Err(error.clone()),
+                        (Operation::Wrap, _) | (Operation::Unwrap, None) => {
+                            client.encrypt(&secret, &context).await.map(drop)
+                        }
+                    }
+                };
+                let outcome = tokio::time::timeout(timeout, call).await;
+                timings.add(start.elapsed(), outcome.unwrap_or_else(|_| Err(late(timeout))));
+            }
+            Ok(timings)
+        });
+    }
+    let mut all = Timings::default();
+    while let Some(ended) = workers.join_next().await {
+        let timings: Result<Timings> =
+            ended.map_err(|_| Kind::Internal.error("the client of the key service panicked: report it"))?;
+        let timings = timings?;
+        all.taken.extend(timings.taken);
+        all.failed += timings.failed;
+        all.failure = all.failure.or(timings.failure);
+    }
+    all.taken.sort_unstable();
+    Ok(all)
+}
+
+fn late(timeout: Duration) -> Error {
+    Kind::KmsTimeout.error(format_args!("the key service did not answer within kms.timeout ({timeout:?})"))
+}
+
+impl Timings {
+    fn add(&mut self, spent: Duration, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.taken.push(spent),
+            Err(error) => {
+                self.failed += 1;
+                self.failure.get_or_insert(error);
+            }
+        }
+    }
+
+    /// By nearest rank; none if nothing succeeded.
+    fn percentile(&self, percent: usize) -> Option<f64> {
+        let rank = (self.taken.len() * percent).div_ceil(100).max(1);
+        self.taken.get(rank - 1).map(|time| time.as_secs_f64() * 1000.0)
+    }
+
+    fn show(&self, operation: Operation) {
+        let figure = |percent| self.percentile(percent).map_or("-".to_owned(), |ms| format!("{ms:.3}"));
+        println!(
+            "  {:<10} {:>8} {:>8} {:>10} {:>10} {:>10}",
+            operation.name(),
+            self.taken.len() + self.failed,
+            self.failed,
+            figure(50),
+            figure(99),
+            figure(100)
+        );
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "calls": self.taken.len() + self.failed, "failed": self.failed, "p50_ms": self.percentile(50),
+            "p99_ms": self.percentile(99), "max_ms": self.percentile(100),
+            "error": self.failure.as_ref().map(|error| error.message().to_owned()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let taken = (1..=200).map(Duration::from_millis).collect();
+        let timings = Timings { taken, ..Timings::default() };
+        assert_eq!([50, 99, 100].map(|percent| timings.percentile(percent)), [Some(100.0), Some(198.0), Some(200.0)]);
+        let one = Timings { taken: vec![Duration::from_millis(7)], ..Timings::default() };
+        assert_eq!([1, 50, 99, 100].map(|percent| one.percentile(percent)), [Some(7.0); 4]);
+        assert_eq!(Timings::default().percentile(50), None);
+    }
+}
