@@ -6,6 +6,8 @@ mod config;
 mod files;
 mod keyring;
 mod kms;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,10 @@ enum Command {
     /// Try the configured key services, and measure them
     #[command(subcommand)]
     Kms(kms::Command),
+    /// Make a key on a hardware security module
+    #[cfg(feature = "pkcs11")]
+    #[command(subcommand)]
+    Pkcs11(pkcs11::Command),
     /// Seal one file
     Seal(files::Seal),
     /// Open one sealed file, or verify it
@@ -44,6 +50,8 @@ fn main() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Keyring(command) => keyring::run(command),
         Command::Kms(command) => kms::run(&command),
+        #[cfg(feature = "pkcs11")]
+        Command::Pkcs11(command) => pkcs11::run(command),
         Command::Seal(arguments) => files::seal(&arguments),
         Command::Open(arguments) => files::open(&arguments),
         Command::Inspect(arguments) => files::inspect(&arguments),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 #[cfg(feature = "aws")]
 use crate::config::AwsKmsConfig;
-#[cfg(any(feature = "aws", feature = "azure", feature = "gcp", feature = "vault"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp", feature = "pkcs11", feature = "vault"))]
 use crate::config::KmsTransport;
 use crate::config::{EncryptionConfig, KeyringConfig, KmsProvider, KmsSlot, LocalHsmConfig};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::kms::KmsClient;
 #[cfg(feature = "aws")]
 use crate::kms::aws::AwsKmsClient;
@@ -17,6 +17,8 @@ use crate::kms::local::LocalHsmClient;
 use crate::{config::AzureKeyVaultConfig, kms::azure::AzureKmsClient};
 #[cfg(feature = "gcp")]
 use crate::{config::GcpKmsConfig, kms::gcp::GcpKmsClient};
+#[cfg(feature = "pkcs11")]
+use crate::{config::Pkcs11Config, kms::pkcs11::Pkcs11Client};
 #[cfg(feature = "vault")]
 use crate::{config::VaultConfig, kms::vault::VaultClient};
 
@@ -44,6 +46,8 @@ struct Connector {
     keyrings: Vec<(KeyringConfig, LocalHsmClient)>,
     #[cfg(feature = "azure")]
     key_vaults: Vec<(AzureKeyVaultConfig, KmsTransport, Arc<AzureKmsClient>)>,
+    #[cfg(feature = "pkcs11")]
+    tokens: Vec<(Pkcs11Config, KmsTransport, Pkcs11Client)>,
     #[cfg(feature = "vault")]
     vaults: Vec<(VaultConfig, KmsTransport, VaultClient)>,
     #[cfg(feature = "aws")]
@@ -72,6 +76,9 @@ impl Connector {
             KmsProvider::GcpKms(config) => self.gcp(config, &slot.transport),
             #[cfg(not(feature = "gcp"))]
             KmsProvider::GcpKms(_) => Err(not_built_in(&slot.provider)),
+            #[cfg(feature = "pkcs11")]
+            KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(config)) => self.pkcs11(config, &slot.transport),
+            #[cfg(not(feature = "pkcs11"))]
             KmsProvider::LocalHsm(LocalHsmConfig::Pkcs11(_)) => Err(not_built_in(&slot.provider)),
         }
     }
@@ -84,6 +91,21 @@ impl Connector {
             None => LocalHsmClient::open(config)?,
         };
         self.keyrings.push((config.clone(), client.clone()));
+        Ok(Arc::new(client))
+    }
+
+    /// Keys of one token share its sessions.
+    #[cfg(feature = "pkcs11")]
+    fn pkcs11(&mut self, config: &Pkcs11Config, transport: &KmsTransport) -> Result<Arc<dyn KmsClient>> {
+        let same = |known: &Pkcs11Config| {
+            (&known.module, &known.token_label, &known.pin_file)
+                == (&config.module, &config.token_label, &config.pin_file)
+        };
+        let client = match self.tokens.iter().find(|(known, by, _)| same(known) && by == transport) {
+            Some((_, _, opened)) => opened.with_key(config),
+            None => Pkcs11Client::new(config, transport)?,
+        };
+        self.tokens.push((config.clone(), transport.clone(), client.clone()));
         Ok(Arc::new(client))
     }
 
@@ -142,8 +164,9 @@ impl Connector {
     }
 }
 
+#[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "pkcs11", feature = "vault")))]
 fn not_built_in(provider: &KmsProvider) -> Error {
     let name = provider.name();
-    Kind::Unsupported
+    crate::error::Kind::Unsupported
         .error(format_args!("kms.provider '{name}' is not in this build: build Sealpoint with the feature '{name}'"))
 }

@@ -14,7 +14,9 @@ pub mod gcp;
 pub mod http;
 pub mod local;
 pub mod over;
-#[cfg(feature = "http")]
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
+#[cfg(any(feature = "http", feature = "pkcs11"))]
 pub mod timestamp;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -19,6 +19,8 @@ mod runner;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "pkcs11")]
+    providers::pkcs11::softhsm::configure();
     let arguments = match runner::Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(unknown) => {

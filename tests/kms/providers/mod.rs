@@ -7,6 +7,8 @@ mod azure;
 #[cfg(feature = "gcp")]
 mod gcp;
 mod local;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 #[cfg(feature = "vault")]
 mod vault;
 
@@ -30,5 +32,9 @@ pub fn all() -> Vec<Box<dyn Provider>> {
         Box::new(gcp::Gcp),
         #[cfg(feature = "vault")]
         Box::new(vault::Vault),
+        #[cfg(feature = "pkcs11")]
+        Box::new(pkcs11::Pkcs11(pkcs11::softhsm::Mechanism::AesGcm)),
+        #[cfg(feature = "pkcs11")]
+        Box::new(pkcs11::Pkcs11(pkcs11::softhsm::Mechanism::AesKwp)),
     ]
 }
