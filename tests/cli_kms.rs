@@ -68,22 +68,26 @@ fn every_key_of_every_tenant_is_tried() {
     assert_eq!(json["keys"][1]["permissions"][0]["ok"], true);
 }
 
-/// A fallback in Vault, where nobody listens.
+/// A fallback in Vault, where nobody listens: at the near end of a connection, which keeps the port from others.
 #[cfg(feature = "vault")]
-fn dead(fixture: &Fixture) -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+fn dead(fixture: &Fixture) -> (String, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let port = held.local_addr().unwrap().port();
     let token = fixture.secret_file("token", "root");
-    format!(
+    let text = format!(
         "kms.fallbacks = 'dead'\nkms.fallback.dead.provider = 'vault'\nkms.fallback.dead.vault.address = 'http://127.0.0.1:{port}'\n\
          kms.fallback.dead.vault.key-name = 'k'\nkms.fallback.dead.vault.token-file = '{token}'\n"
-    )
+    );
+    (text, held)
 }
 
 #[test]
 #[cfg(feature = "vault")]
 fn what_is_missing_is_exit_code_1_and_named_and_the_rest_is_tried_all_the_same() {
     let fixture = Fixture::new();
-    let dead = format!("{}tenants.a.paths = '/a'\n", dead(&fixture));
+    let (dead, _held) = dead(&fixture);
+    let dead = format!("{dead}tenants.a.paths = '/a'\n");
     let (code, out, err) = fixture.run(&["test"], &dead);
     assert_eq!(code, Some(1));
     assert!(out.contains("  ok ") && out.contains("  FAILED  "), "{out}");
@@ -100,7 +104,7 @@ fn what_is_missing_is_exit_code_1_and_named_and_the_rest_is_tried_all_the_same()
 #[cfg(feature = "vault")]
 fn a_key_service_that_is_not_there_has_failures_and_no_figures() {
     let fixture = Fixture::new();
-    let dead = dead(&fixture);
+    let (dead, _held) = dead(&fixture);
     let (code, out, err) = fixture.run(&["bench", "--json", "--count", "2"], &dead);
     let json: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &json["keys"][0]["wrap"]["failed"]), (Some(1), &0.into()));

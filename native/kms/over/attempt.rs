@@ -24,7 +24,7 @@ impl Around for Attempt {
         let end = deadline::current().map_or(end, |deadline| deadline.min(end));
         timeout_at(end, call.make()).await.unwrap_or_else(|_| {
             Err(Kind::KmsTimeout.error(format_args!(
-                "{} did not answer an attempt within {:?} (kms.attempt-timeout is {:?})",
+                "{} did not answer an attempt within {:.0?} (kms.attempt-timeout is {:?})",
                 call.service(),
                 end - start,
                 self.0
