@@ -432,6 +432,38 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_gives_those_of_its_role() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
+                let body = match request.split(' ').nth(1).unwrap_or_default() {
+                    "/latest/api/token" => "session-token".to_owned(),
+                    _ if !request.contains("x-aws-ec2-metadata-token: session-token") => String::new(),
+                    "/latest/meta-data/iam/security-credentials/" => "flink-role".to_owned(),
+                    _ => answer(1, Duration::from_secs(3600)).replacen('{', r#"{"Code":"Success","#, 1),
+                };
+                let length = body.len();
+                let lives = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds: 21600\r\nConnection: close";
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{lives}\r\n\r\n");
+                stream.write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+        // A proxy of the environment is not asked: whoever answers there would be given the role.
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://{}", nobody.local_addr().unwrap());
+        let environment =
+            [("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*address), ("HTTP_PROXY", &proxy), ("ALL_PROXY", &proxy)];
+        if inside("an_instance_gives_those_of_its_role", &environment) {
+            assert_eq!(run(credentials().current()).unwrap().access_key_id(), "KEY1");
+        }
+    }
+
+    #[test]
     fn nothing_secret_is_shown() {
         assert_eq!(format!("{:?}", credentials()), "AwsCredentials(..)");
     }

@@ -2,6 +2,7 @@
 //! operation); the SDK's own classes of errors only tell where a call failed.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_kms::config::http::HttpResponse;
@@ -27,6 +28,12 @@ pub struct Call<'c> {
     pub action: &'c str,
     /// The key or role that the call was about.
     pub on: &'c str,
+}
+
+impl fmt::Display for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} by {} in {}", self.action, self.on, self.service, self.place)
+    }
 }
 
 /// What went wrong, and what to do.
@@ -78,7 +85,7 @@ pub fn is_unknown_operation<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRes
     let unknown = ["UnknownOperationException", "NotImplementedException", "InvalidAction"];
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    matches!(status, Some(404 | 501)) || code.is_some_and(|code| unknown.contains(&code))
+    status == Some(501) || code.is_some_and(|code| unknown.contains(&code))
 }
 
 /// The innermost text: the outer ones of the SDK say only that something failed.

@@ -75,7 +75,7 @@ impl AwsKmsClient {
     /// Sends a request, and once more where the service refused credentials that have been replaced since.
     async fn send<T, E, F>(
         &self,
-        action: &'static str,
+        call: Call<'_>,
         request: impl Fn() -> F + Send + Sync,
     ) -> Result<std::result::Result<T, SdkError<E, HttpResponse>>>
     where
@@ -83,23 +83,23 @@ impl AwsKmsClient {
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
     {
-        let credentials = self.service.credentials.current().await.map_err(|error| error.at(self.about(action)))?;
+        let credentials = self.service.credentials.current().await.map_err(|error| error.at(call))?;
         let answer = request().await;
         let Err(failed) = &answer else { return Ok(answer) };
-        let refused = errors::explain(failed, self.call(action)).kind() == Kind::Credentials;
+        let refused = errors::explain(failed, call).kind() == Kind::Credentials;
         let again = refused && self.service.credentials.instead_of(&credentials).await.is_some();
         Ok(if again { request().await } else { answer })
     }
 
     /// The same, any failure explained.
-    async fn ask<T, E, F>(&self, action: &'static str, request: impl Fn() -> F + Send + Sync) -> Result<T>
+    async fn ask<T, E, F>(&self, call: Call<'_>, request: impl Fn() -> F + Send + Sync) -> Result<T>
     where
         T: Send,
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
     {
-        let answer = self.send(action, request).await?;
-        answer.map_err(|error| errors::explain(&error, self.call(action)))
+        let answer = self.send(call, request).await?;
+        answer.map_err(|error| errors::explain(&error, call))
     }
 
     /// The data key, and the key material that had wrapped it.
@@ -110,18 +110,14 @@ impl AwsKmsClient {
             let bytes = Blob::new(wrapped.bytes.as_slice());
             sdk.decrypt().key_id(&key).ciphertext_blob(bytes).set_encryption_context(pairs.clone()).send()
         };
-        let answer = self.ask("Decrypt", request).await?;
+        let answer = self.ask(Call { on: &wrapped.kek, ..self.call("Decrypt") }, request).await?;
         let secret = secret(answer.plaintext).ok_or_else(|| self.lacks("Decrypt", "data key"))??;
         self.keys.opened_by(&wrapped.kek, answer.key_id.as_deref())?;
         Ok((secret, named(answer.key_material_id)))
     }
 
-    fn about(&self, action: &str) -> String {
-        format!("{action} with {} in {}", self.keys.text(), self.service.place)
-    }
-
-    fn lacks(&self, action: &str, what: &str) -> Error {
-        Kind::Internal.error(format_args!("the answer to {} holds no {what}", self.about(action)))
+    fn lacks(&self, action: &'static str, what: &str) -> Error {
+        Kind::Internal.error(format_args!("the answer to {} holds no {what}", self.call(action)))
     }
 
     /// The key to name to the service, after a look at what can be no data key that it wrapped.
@@ -195,7 +191,7 @@ impl KmsClient for AwsKmsClient {
             let plaintext = Blob::new(plaintext.expose());
             sdk.encrypt().key_id(self.keys.text()).plaintext(plaintext).set_encryption_context(pairs.clone()).send()
         };
-        let answer = self.ask("Encrypt", request).await?;
+        let answer = self.ask(self.call("Encrypt"), request).await?;
         let bytes = answer.ciphertext_blob.ok_or_else(|| self.lacks("Encrypt", "wrapped key"))?.into_inner();
         let kek = self.keys.wrapped_by(answer.key_id.as_deref())?;
         let wrapped = WrappedKey { kek, version: UNNAMED.to_owned(), bytes };
@@ -219,7 +215,7 @@ impl KmsClient for AwsKmsClient {
             let request = sdk.generate_data_key().key_id(self.keys.text()).key_spec(spec.clone());
             request.set_encryption_context(pairs.clone()).send()
         };
-        let answer = self.ask("GenerateDataKey", request).await?;
+        let answer = self.ask(self.call("GenerateDataKey"), request).await?;
         let lacks = |what| self.lacks("GenerateDataKey", what);
         let secret = secret(answer.plaintext).ok_or_else(|| lacks("data key"))??;
         let bytes = answer.ciphertext_blob.ok_or_else(|| lacks("wrapped key"))?.into_inner();
@@ -249,7 +245,7 @@ impl KmsClient for AwsKmsClient {
             let request = request.destination_key_id(self.keys.text());
             request.set_destination_encryption_context(pairs.clone()).send()
         };
-        let answer = self.ask("ReEncrypt", request).await?;
+        let answer = self.ask(Call { on: &wrapped.kek, ..self.call("ReEncrypt") }, request).await?;
         self.keys.opened_by(&wrapped.kek, answer.source_key_id.as_deref())?;
         let bytes = answer.ciphertext_blob.ok_or_else(|| self.lacks("ReEncrypt", "wrapped key"))?.into_inner();
         let kek = self.keys.wrapped_by(answer.key_id.as_deref())?;

@@ -76,7 +76,7 @@ impl AwsKmsClient {
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
     {
-        match self.send(action, request).await? {
+        match self.send(self.call(action), request).await? {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if errors::would_succeed(&error) => Ok(None),
             Err(error) => Err(errors::explain(&error, self.call(action))),

@@ -75,13 +75,13 @@ impl AwsKmsClient {
     }
 
     async fn start_rotation(&self, arn: &str) -> Result<()> {
-        let action = "RotateKeyOnDemand";
+        let call = self.call("RotateKeyOnDemand");
         let request = || self.service.sdk.rotate_key_on_demand().key_id(arn).send();
-        let Err(failed) = self.send(action, request).await? else { return Ok(()) };
+        let Err(failed) = self.send(call, request).await? else { return Ok(()) };
         if failed.as_service_error().is_some_and(|error| error.is_conflict_exception()) {
             return Ok(()); // someone else began one
         }
-        let error = errors::explain(&failed, self.call(action));
+        let error = errors::explain(&failed, call);
         if !error.may_pass() {
             *self.rotating.lock() = None;
         }
@@ -90,13 +90,13 @@ impl AwsKmsClient {
 
     async fn rotation_goes_on(&self, arn: &str) -> Result<bool> {
         let request = || self.service.sdk.get_key_rotation_status().key_id(arn).send();
-        let status = self.ask("GetKeyRotationStatus", request).await?;
+        let status = self.ask(self.call("GetKeyRotationStatus"), request).await?;
         Ok(status.on_demand_rotation_start_date.is_some())
     }
 
     pub(super) async fn describe(&self) -> Result<KeyMetadata> {
         let request = || self.service.sdk.describe_key().key_id(self.keys.text()).send();
-        let answer = self.ask("DescribeKey", request).await?;
+        let answer = self.ask(self.call("DescribeKey"), request).await?;
         let key = answer.key_metadata.ok_or_else(|| self.lacks("DescribeKey", "description"))?;
         self.keys.wrapped_by(key.arn.as_deref())?;
         Ok(key)
@@ -109,17 +109,17 @@ impl AwsKmsClient {
 
     /// Every material of the key; `None` where the service keeps no list (emulators).
     pub(super) async fn rotations(&self, arn: &str) -> Result<Option<Vec<RotationsListEntry>>> {
-        let action = "ListKeyRotations";
+        let call = self.call("ListKeyRotations");
         let (mut found, mut marker) = (Vec::new(), None);
         for _ in 0..MOST_PAGES {
             let request = || {
                 let request = self.service.sdk.list_key_rotations().key_id(arn).set_marker(marker.clone());
                 request.include_key_material(IncludeKeyMaterial::AllKeyMaterial).send()
             };
-            let page = match self.send(action, request).await? {
+            let page = match self.send(call, request).await? {
                 Ok(page) => page,
                 Err(failed) if errors::is_unknown_operation(&failed) => return Ok(None),
-                Err(failed) => return Err(errors::explain(&failed, self.call(action))),
+                Err(failed) => return Err(errors::explain(&failed, call)),
             };
             found.extend(page.rotations.unwrap_or_default());
             marker = page.next_marker;
