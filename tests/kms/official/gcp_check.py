@@ -61,7 +61,7 @@ class GoogleClient(unittest.TestCase):
 
     def tearDown(self):
         self.control("no_faults")
-        self.control("clock", offset=0, host=self.host)
+        self.control("clock", offset=0, host=self.host, calls=0)
 
     @classmethod
     def control(cls, call, **arguments):
@@ -315,7 +315,7 @@ class GoogleClient(unittest.TestCase):
         self.encrypt()
         self.control("expire_tokens", principal=JOB)
         self.encrypt()
-        self.control("clock", offset=7200, host=self.host)
+        self.control("clock", offset=7200, host=self.host, calls=100)
         with self.assertRaisesRegex(RefreshError, "Check your iat and exp values"):
             self.client(self.account(JOB)).encrypt(name=self.key, plaintext=b"x", retry=None)
 

@@ -51,7 +51,8 @@ class Service:
         self.faults, self.calls, self.damage = [], {}, None
 
     def clock(self):
-        return time.time() + self.offsets.get(getattr(self.request, "host", None), 0)
+        offset, _ = self.offsets.get(getattr(self.request, "host", None), (0, 0))
+        return time.time() + offset
 
     def now(self):
         return utc(self.clock())
@@ -60,8 +61,17 @@ class Service:
         with self.lock:
             self.calls[method] = self.calls.get(method, 0) + 1
             self._fail_as_told(method)
-            caller = self.identities.caller(authorization)
+            caller = self._caller(authorization)
             return getattr(self, method)(caller, name, query, body)
+
+    def _caller(self, authorization):
+        host = self.request.host
+        try:
+            return self.identities.caller(authorization)
+        finally:
+            offset, calls = self.offsets.pop(host, (0, 0))
+            if calls > 1:
+                self.offsets[host] = (offset, calls - 1)
 
     def _fail_as_told(self, method):
         for fault in self.faults:
@@ -261,9 +271,10 @@ class Control:
         """No token of this account is good any more."""
         self.identities.expired_accounts.add(principal)
 
-    def clock(self, offset, host):
-        """Sets the service's clock off by this many seconds, for who calls it by this name (`127.0.0.1:port`)."""
-        self.service.offsets[host] = offset
+    def clock(self, offset, host, calls):
+        """Sets the service's clock off by this many seconds, for who calls it by this name (`127.0.0.1:port`), and for
+        this many calls only: the next test may get the same port."""
+        self.service.offsets[host] = (offset, calls)
 
     def rotate(self, name):
         """A new version, made primary."""
