@@ -39,7 +39,8 @@ impl Session {
         let way = Way {
             endpoint: endpoint.as_str().trim_end_matches('/').to_owned(),
             client: http::client(transport)?,
-            tokens: Tokens::new(config, transport.attempt_timeout)?,
+            // Before the attempt as a whole ends, which would say less.
+            tokens: Tokens::new(config, transport.attempt_timeout.mul_f64(0.9))?,
         };
         Ok(Session { key: KeyName::new(config)?, way: Arc::new(way) })
     }
