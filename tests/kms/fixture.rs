@@ -76,6 +76,7 @@ impl<'s> Fixture<'s> {
 
     /// The settings with the proxy's authority and with time-outs that tests can wait for, unless they say otherwise.
     pub fn complete(&self, settings: &Pairs, route: Option<&Route>) -> Pairs {
+        let patient = !settings.iter().any(|(known, _)| known == "kms.attempt-timeout");
         let mut complete = settings.clone();
         let mut add = |key: &str, value: String| {
             if !complete.iter().any(|(known, _)| known == key) {
@@ -83,6 +84,9 @@ impl<'s> Fixture<'s> {
             }
         };
         add("kms.timeout", "30 s".to_owned());
+        if patient {
+            add("kms.connect-timeout", "15 s".to_owned());
+        }
         add("kms.attempt-timeout", "20 s".to_owned());
         add("kms.calls-per-second", "10000".to_owned());
         if let Some(route) = route {
