@@ -14,7 +14,7 @@ use crate::cases::{Case, Needs};
 use crate::child::{script, tool};
 use crate::client::Client;
 use crate::fixture::{Fixture, context, fails, ok, tenant};
-use crate::provider::Pairs;
+use crate::provider::{Pairs, pairs};
 
 pub const CASES: &[Case] = &[
     case(
@@ -148,9 +148,9 @@ fn federated(server: &Server, folder: &TempDir, address: &str, token: &Path) -> 
 /// Where the metadata server is, the environment says.
 fn metadata(fixture: &Fixture) {
     let (server, folder, key) = (server(fixture), folder(), fixture.service().new_key());
-    let mut settings = settings(&key, "-", fixture.route());
-    settings.retain(|(name, _)| name != "kms.gcp.credentials-file");
-    let settings = fixture.complete(&settings, fixture.route());
+    let mut nameless = settings(&key, "-", fixture.route());
+    nameless.retain(|(name, _)| name != "kms.gcp.credentials-file");
+    let settings = fixture.complete(&nameless, fixture.route());
     let host = server.address().trim_start_matches("http://");
     let by = |host: &str| in_a_process(&folder, &settings, &[("GCE_METADATA_HOST", host)]);
     let nobody = by(host).unwrap_err();
@@ -158,7 +158,8 @@ fn metadata(fixture: &Fixture) {
     server.control("metadata", json!({"email": server.account(&PERMISSIONS[..2])}));
     assert_eq!(by(host), Ok(()));
     let silent = fixture.silent();
-    let impatient = but(&but(&settings, "kms.attempt-timeout", "500 ms"), "kms.timeout", "5 s");
+    let limits = [("kms.connect-timeout", "500 ms"), ("kms.attempt-timeout", "500 ms"), ("kms.timeout", "5 s")];
+    let impatient = fixture.complete(&[nameless, pairs(limits)].concat(), fixture.route());
     let silence = format!("127.0.0.1:{}", silent.port());
     let error = in_a_process(&folder, &impatient, &[("GCE_METADATA_HOST", &silence)]).unwrap_err();
     assert!(error.contains("kms.attempt-timeout"), "{error}");
