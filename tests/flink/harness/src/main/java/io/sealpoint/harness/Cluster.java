@@ -140,7 +140,7 @@ public final class Cluster implements AutoCloseable {
         all.putAll(addresses);
         all.putIfAbsent("io.tmp.dirs", Files.createDirectories(workDir.resolve("tmp").resolve(name)).toString());
         writeConfig(conf, all);
-        FlinkProcess process = FlinkProcess.start(name, workDir, mainClass, classPath(), flags, conf);
+        FlinkProcess process = FlinkProcess.start(name, workDir, mainClass, classPath(), flags, conf, spec.environment);
         processes.add(process);
         return process;
     }

@@ -13,6 +13,7 @@ public final class ClusterSpec {
     final Map<String, String> jobManagerSettings = new LinkedHashMap<>();
     final Map<String, String> taskManagerSettings = new LinkedHashMap<>();
     final List<Path> jars = new ArrayList<>();
+    final Map<String, String> environment = new LinkedHashMap<>();
     final List<String> jobManagerFlags = new ArrayList<>(List.of("-Xmx400m"));
     final List<String> taskManagerFlags = new ArrayList<>(List.of("-Xmx640m", "-XX:MaxDirectMemorySize=320m"));
     int taskManagers = 2;
@@ -25,6 +26,7 @@ public final class ClusterSpec {
     public static ClusterSpec of(Distribution flink, Storage storage) {
         ClusterSpec spec = new ClusterSpec(flink);
         spec.jars.addAll(storage.jars());
+        spec.environment.putAll(storage.environment());
         storage.settings(flink).forEach(spec::set);
         defaults(flink).forEach(spec::set);
         return spec;

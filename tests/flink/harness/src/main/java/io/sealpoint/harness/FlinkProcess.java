@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -46,7 +47,13 @@ final class FlinkProcess implements AutoCloseable {
     }
 
     static FlinkProcess start(
-            String name, Path workDir, String mainClass, List<String> classPath, List<String> jvmFlags, Path confDir)
+            String name,
+            Path workDir,
+            String mainClass,
+            List<String> classPath,
+            List<String> jvmFlags,
+            Path confDir,
+            Map<String, String> environment)
             throws IOException {
         Path logs = Files.createDirectories(workDir.resolve("log"));
         Path log = logs.resolve(name + ".log");
@@ -67,6 +74,7 @@ final class FlinkProcess implements AutoCloseable {
         // Flink and log4j read several variables; a test must not depend on who runs it.
         builder.environment().keySet().removeIf(variable -> variable.startsWith("FLINK_") || variable.startsWith("SEALPOINT_")
                 || variable.equals("JAVA_TOOL_OPTIONS"));
+        builder.environment().putAll(environment);
         Process process = builder.start();
         RUNNING.add(process);
         return new FlinkProcess(name, log, process);

@@ -1,5 +1,7 @@
 package io.sealpoint.harness;
 
+import io.sealpoint.keyservice.KeyService;
+import io.sealpoint.keyservice.KeyringFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,10 +14,12 @@ public final class Storage {
 
     private final Path root;
     private final Product product;
+    private final KeyService keys;
 
-    private Storage(Path root, Product product) throws IOException {
+    private Storage(Path root, Product product, KeyService keys) throws IOException {
         this.root = Files.createDirectories(root);
         this.product = product;
+        this.keys = keys;
         for (String folder : List.of("checkpoints", "savepoints", "changelog")) {
             Files.createDirectories(root.resolve(folder));
         }
@@ -23,15 +27,16 @@ public final class Storage {
 
     /** The control: what a scan must find here, it must not find in sealed storage. */
     public static Storage plain(Path root) throws IOException {
-        return new Storage(root, null);
+        return new Storage(root, null, null);
     }
 
+    /** With a keyring file, as most scenarios are not about keys. */
     public static Storage sealed(Path root, Product product) throws IOException, InterruptedException {
-        Storage storage = new Storage(root, product);
-        if (!Files.exists(storage.keyring())) {
-            product.createKeyring(storage.keyring());
-        }
-        return storage;
+        return sealed(root, product, new KeyringFile(product, keyring(root)));
+    }
+
+    public static Storage sealed(Path root, Product product, KeyService keys) throws IOException {
+        return new Storage(root, product, keys);
     }
 
     public boolean isSealed() {
@@ -61,9 +66,19 @@ public final class Storage {
         }
     }
 
-    /** Beside the folder that is scanned, where an operator would keep it too: never with the data. */
+    /** Where the keyring file is, if that is what holds the key. */
     public Path keyring() {
+        return keyring(root);
+    }
+
+    /** Beside the folder that is scanned, where an operator would keep it too: never with the data. */
+    private static Path keyring(Path root) {
         return root.resolveSibling(root.getFileName() + ".keyring");
+    }
+
+    /** What processes that seal or open need in their environment. */
+    public Map<String, String> environment() {
+        return isSealed() ? keys.environment() : Map.of();
     }
 
     /** The jars that Flink needs for this storage. */
@@ -91,8 +106,7 @@ public final class Storage {
             settings.put(
                     newNames ? "execution.checkpointing.storage" : "state.checkpoint-storage",
                     "io.sealpoint.flink.EncryptedCheckpointStorageFactory");
-            settings.put("sealpoint.kms.provider", "local");
-            settings.put("sealpoint.kms.local.keyring", keyring().toString());
+            keys.settings().forEach((key, value) -> settings.put("sealpoint." + key, value));
             settings.put("sealpoint.require-sealed", "true");
         } else {
             settings.put(newNames ? "execution.checkpointing.storage" : "state.checkpoint-storage", "filesystem");
