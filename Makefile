@@ -32,8 +32,10 @@ native: ## target/native/: libsealpoint.so and sealpoint, for glibc 2.28 and new
 jar: native ## java/target/sealpoint-flink-*.jar with the library inside
 	@$(MVN) -f java/pom.xml package -DskipTests -Dsealpoint.native=$(NATIVE)
 
-demo: tools jar ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it
-	@tests/flink/run-demo $(UNDER_TEST)
+KMS ?= local
+
+demo: tools jar $(if $(filter-out local,$(KMS)),kms-env) ## a real Flink cluster checkpoints under encryption, is killed, restores, and proves it; KMS=local|vault|aws|azure|gcp|pkcs11
+	@tests/flink/run-demo $(UNDER_TEST) -Dsealpoint.kms=$(KMS)
 
 test: test-tools lint test-rust miri test-abi test-java test-flink ## everything
 
@@ -60,20 +62,22 @@ test-java: native ## the jar's own tests against both Flink lines, every JVM wit
 	$(MVN) -f java/pom.xml verify -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
 	$(MVN) -f java/pom.xml test -Pflink-2 -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
 
-test-flink: jar ## scenarios on real clusters of Flink 1.20 and 2.x
+test-flink: jar kms-env ## scenarios on real clusters of Flink 1.20 and 2.x
 	$(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST)
 
 # What a soak does is set by these; as they stand it takes an hour at most, once everything is built.
 SOAK_CASES   ?= 20000
 SOAK_SECONDS ?= 300
 SOAK_KILLS   ?= 20
+SOAK_OUTAGE  ?= 60
 SOAK_RUST    := --release --test engine --test format_streams --test format_hostile --test format_second_decoder
 
-soak: tools jar ## what takes long: property tests at length, a nearly full heap, kill cycles
+soak: tools jar kms-env ## what takes long: property tests at length, a nearly full heap, kill cycles
 	cargo test $(SOAK_RUST) --no-run
 	timeout 20m env PROPTEST_CASES=$(SOAK_CASES) cargo test $(SOAK_RUST)
 	timeout 15m $(MVN) -f java/pom.xml test -Dtest=SoakTest -Dsoak.seconds=$(SOAK_SECONDS) -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
 	timeout 25m $(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST) -Dit.test='SealedStateIT#a_task_manager_killed*' -Dkills=$(SOAK_KILLS)
+	timeout 25m $(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST) -Dit.test=KeyServiceIT -Doutage.seconds=$(SOAK_OUTAGE)
 
 bench: native jar ## ratios against the raw cipher and against peers, in one run
 	benches/run

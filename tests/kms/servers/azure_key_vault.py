@@ -48,6 +48,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from azure_entra import CLIENT, SECRET, SUBJECT, TENANT, Entra, decode, encode
 from certificates import make_certificates
+from memory import keep, recall
 
 # What each operation is called in a key's key_ops or in an access policy, and in the roles of vaults and of HSMs.
 OPERATIONS = {
@@ -340,6 +341,8 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
         self.respond([urllib.parse.unquote(part) for part in url.path.split("/")[1:]], query, body)
+        with vault_lock:
+            keep(self.server.state, (self.server.vault, self.server.entra))
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = handle_all
 
@@ -507,8 +510,8 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, port, handler, vault, entra, tls=None):
-        self.vault, self.entra, self.tls = vault, entra, tls
+    def __init__(self, port, handler, vault, entra, state, tls=None):
+        self.vault, self.entra, self.state, self.tls = vault, entra, state, tls
         super().__init__(("127.0.0.1", port), handler)
 
     def finish_request(self, request, client_address):
@@ -531,6 +534,7 @@ def main():
     parser.add_argument("--hsm", action="store_true", help="a Managed HSM instead of a vault")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
+    parser.add_argument("--state", type=Path, help="a file to remember everything in")
     parser.add_argument("--until-eof", action="store_true", help="end with the standard input")
     arguments = parser.parse_args()
     if not (arguments.directory / "server.pem").exists():
@@ -538,9 +542,9 @@ def main():
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     tls.load_cert_chain(arguments.directory / "server.pem")
-    vault, entra = Vault(arguments.hsm), Entra()
-    front = Server(arguments.port, VaultHandler, vault, entra, tls)
-    control = Server(arguments.control_port, ControlHandler, vault, entra)
+    vault, entra = recall(arguments.state) or (Vault(arguments.hsm), Entra())
+    front = Server(arguments.port, VaultHandler, vault, entra, arguments.state, tls)
+    control = Server(arguments.control_port, ControlHandler, vault, entra, arguments.state)
     threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in (front, control)]
     for thread in threads:
         thread.start()

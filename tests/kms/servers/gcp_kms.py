@@ -5,7 +5,7 @@ Written from the published reference (https://cloud.google.com/kms/docs/referenc
 cloudkms v1), and checked with Google's own Python client: ../official/gcp_check.py. It holds keys in memory, binds the
 associated data for real, and checks whatever the reference says is checked. Not a stand-in for anything but tests.
 
-    gcp_kms.py [--port 0]      prints "listening on 127.0.0.1:PORT"
+    gcp_kms.py [--port 0] [--state FILE]      prints "listening on 127.0.0.1:PORT"; with a file remembers everything
 
 Under one port: the KMS (/v1/...), an OAuth token endpoint (/token), a security token service (/v1/token), the
 metadata server (/computeMetadata/v1/...), and what the tests set up and look at (/control/..., see `Control`).
@@ -28,6 +28,7 @@ from gcp.crc32c import crc32c
 from gcp.errors import ApiError, invalid, not_found, throttled
 from gcp.identity import SCOPES, Identities, OAuthError
 from gcp.keys import SEGMENT, KeyStore, utc
+from memory import keep, recall
 
 RING = rf"projects/[^/]+/locations/[^/]+/keyRings/{SEGMENT}"
 KEY = rf"{RING}/cryptoKeys/{SEGMENT}"
@@ -49,6 +50,12 @@ class Service:
         self.identities = Identities(self.clock)
         self.store, self.lock = KeyStore(), threading.Lock()
         self.faults, self.calls, self.damage = [], {}, None
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name not in ("lock", "request")}
+
+    def __setstate__(self, state):
+        vars(self).update(state, lock=threading.Lock(), request=threading.local())
 
     def clock(self):
         offset, _ = self.offsets.get(getattr(self.request, "host", None), (0, 0))
@@ -353,14 +360,14 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     service: Service
 
+    state = None
+
     def do_GET(self):
         self._answer()
+        with self.service.lock:
+            keep(self.state, self.service)
 
-    def do_POST(self):
-        self._answer()
-
-    def do_PATCH(self):
-        self._answer()
+    do_POST = do_PATCH = do_GET
 
     def _answer(self):
         self.service.request.host = self.headers.get("Host")
@@ -490,15 +497,17 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
 
-def serve(port=0):
+def serve(port=0, state=None):
     """A server on a loopback port, not started yet."""
-    handler = type("BoundHandler", (Handler,), {"service": Service()})
+    handler = type("BoundHandler", (Handler,), {"service": recall(state) or Service(), "state": state})
     return Server(("127.0.0.1", port), handler)
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--port", type=int, default=0)
-    with serve(options.parse_args().port) as running:
+    options.add_argument("--state", help="a file to remember everything in")
+    chosen = options.parse_args()
+    with serve(chosen.port, chosen.state) as running:
         print(f"listening on 127.0.0.1:{running.server_address[1]}", flush=True)
         running.serve_forever()

@@ -11,6 +11,7 @@ import io.sealpoint.harness.JobSpec.Claim;
 import io.sealpoint.harness.Product;
 import io.sealpoint.harness.Scan;
 import io.sealpoint.harness.Storage;
+import io.sealpoint.keyservice.KeyService;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -32,6 +33,7 @@ public final class Demo {
     private static final int CUSTOMERS = 20_000;
     private static final int ORDERS_EACH = 15;
     private static final int PROOFS = 8;
+    private static final String KMS = System.getProperty("sealpoint.kms", "local");
 
     private static final JobSpec JOB = JobSpec.of(CUSTOMERS, ORDERS_EACH)
             .with("state.backend.type", "rocksdb")
@@ -51,6 +53,10 @@ public final class Demo {
             System.err.println("The demo needs Sealpoint itself: set the properties sealpoint.jar and sealpoint.cli, or run it as: make demo");
             System.exit(2);
         }
+        if (!KeyService.NAMES.contains(KMS)) {
+            System.err.println("KMS=" + KMS + " is none of " + String.join(", ", KeyService.NAMES));
+            System.exit(2);
+        }
         System.exit(new Demo(product.get()).run() ? 0 : 1);
     }
 
@@ -60,8 +66,9 @@ public final class Demo {
         stage.say("A job keeps name, e-mail, account number and history of " + thousands(CUSTOMERS) + " customers in RocksDB,");
         stage.say("checkpoints it incrementally, and checks every record whenever it touches it.");
         boolean finished = false;
-        try {
-            Storage storage = Storage.sealed(Files.createDirectories(workDir).resolve("sealed"), product);
+        try (KeyService keys = KeyService.start(KMS, workDir.resolve("key-service"))) {
+            stage.say("The key is held by " + keys.title() + ".");
+            Storage storage = Storage.sealed(workDir.resolve("sealed"), product, keys);
             control();
             String savepoint;
             try (Cluster cluster = startCluster(storage, "cluster")) {
@@ -69,7 +76,7 @@ public final class Demo {
                 savepoint = rescale(cluster);
                 flipOneBit(cluster, savepoint);
             }
-            takeKeyringAway(storage, savepoint);
+            takeKeyAway(keys, storage, savepoint);
             finished = true;
         } catch (Throwable failure) {
             stage.say("");
@@ -172,20 +179,19 @@ public final class Demo {
         });
     }
 
-    private void takeKeyringAway(Storage storage, String savepoint) throws Exception {
+    private void takeKeyAway(KeyService keys, Storage storage, String savepoint) throws Exception {
         stage.scene("Without the key");
-        Path away = storage.keyring().resolveSibling("keyring-taken-away");
-        Files.move(storage.keyring(), away);
-        stage.prove("without the keyring nothing is restored, and the error says what to do", () -> {
+        stage.detail(keys.takeKeyAway());
+        stage.prove("without the key nothing is restored, and the error says what to do", () -> {
             String failure = startAndRestoreWithoutKey(storage, savepoint);
-            return List.of("the restore is refused", lineOf(failure, storage.keyring().toString(), "put it back"));
+            return List.of("the restore is refused", lineOf(failure, keys.complaint().toArray(String[]::new)));
         });
 
-        Files.move(away, storage.keyring());
-        stage.prove("with the keyring back, the same savepoint is restored, exact", () -> {
+        keys.giveKeyBack();
+        stage.prove("with the key back, the same savepoint is restored, exact", () -> {
             try (Cluster cluster = startCluster(storage, "cluster-with-key")) {
                 int exact = cluster.submit(JOB.parallelism(4).restoredFrom(savepoint, Claim.NO_CLAIM)).finishAndCheck();
-                return List.of("all " + thousands(exact) + " customers: nothing but the keyring was missing");
+                return List.of("all " + thousands(exact) + " customers: nothing but the key was missing");
             }
         });
     }

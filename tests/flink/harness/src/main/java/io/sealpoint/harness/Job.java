@@ -103,6 +103,18 @@ public final class Job {
         });
     }
 
+    /** Waits for as many more checkpoints that fail; returns the statistics of the last one. */
+    public JsonNode awaitFailedCheckpoints(int more) throws Exception {
+        int before = failedCheckpoints();
+        return Await.answer(more + " more failed checkpoints", this::evidence, () -> {
+            failIfEnded(rest.get("/jobs/" + id));
+            JsonNode statistics = checkpointStatistics();
+            return statistics.get("counts").get("failed").asInt() >= before + more
+                    ? Optional.of(statistics.get("latest").get("failed"))
+                    : Optional.empty();
+        });
+    }
+
     /** Triggers a checkpoint of the configured kind, now. */
     public Job checkpoint() throws Exception {
         String request = rest.post("/jobs/" + id + "/checkpoints", Map.of("checkpointType", "CONFIGURED")).get("request-id").asText();

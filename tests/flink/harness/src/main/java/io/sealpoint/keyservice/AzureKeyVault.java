@@ -112,7 +112,7 @@ final class AzureKeyVault implements KeyService {
                         "grant_type", "client_credentials",
                         "client_id", places.get("client").asText(),
                         "client_secret", places.get("secret").asText(),
-                        "scope", "https://vault.azure.net/.default"))
+                        "scope", "https://localhost/.default"))
                 .get("access_token")
                 .asText();
         return api.call(method, path, body, "Authorization", "Bearer " + token);

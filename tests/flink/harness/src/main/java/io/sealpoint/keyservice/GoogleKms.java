@@ -10,7 +10,7 @@ import java.util.Map;
 /** Our own server of tests/kms in the place of Google Cloud KMS, called as a service account. */
 final class GoogleKms implements KeyService {
 
-    private static final String RING = "projects/acme-flink/locations/europe-west3/keyRings/flink";
+    private static final String RING = "projects/acme-flink/locations/europe-west1/keyRings/flink";
     private static final String KEY = RING + "/cryptoKeys/state";
     private static final String ACCOUNT = "flink@acme-flink.iam.gserviceaccount.com";
 
@@ -49,7 +49,7 @@ final class GoogleKms implements KeyService {
     public Map<String, String> settings() {
         return KeyService.settings("gcp",
                 "gcp.project", "acme-flink",
-                "gcp.location", "europe-west3",
+                "gcp.location", "europe-west1",
                 "gcp.key-ring", "flink",
                 "gcp.key-name", "state",
                 "gcp.endpoint", endpoint,

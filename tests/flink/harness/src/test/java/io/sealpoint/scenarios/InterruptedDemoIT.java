@@ -10,15 +10,15 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Whoever stops the demo, politely or not, finds no process of it left. */
 class InterruptedDemoIT {
 
     @ParameterizedTest
-    @ValueSource(strings = {"INT", "TERM", "KILL"})
+    @CsvSource({"INT, local", "TERM, local", "KILL, local", "INT, vault", "KILL, vault"})
     @Tag("quick")
-    void leaves_no_process_behind(String signal) throws Exception {
+    void leaves_no_process_behind(String signal, String kms) throws Exception {
         Product product = Product.required();
         ProcessBuilder builder = new ProcessBuilder(
                         // Whoever runs these tests in the background has SIGINT ignored, which children inherit.
@@ -26,7 +26,8 @@ class InterruptedDemoIT {
                         Distribution.home().resolveSibling("run-demo").toString(),
                         "-Dsealpoint.jar=" + product.jar(),
                         "-Dsealpoint.cli=" + product.cli(),
-                        "-Dsealpoint.demo.dir=" + Distribution.home().resolve("clusters").resolve("interrupted-by-" + signal))
+                        "-Dsealpoint.kms=" + kms,
+                        "-Dsealpoint.demo.dir=" + Distribution.home().resolve("clusters").resolve("interrupted-by-" + signal + "-" + kms))
                 .redirectErrorStream(true);
         Process demo = builder.start();
         List<ProcessHandle> children = List.of();
@@ -37,7 +38,8 @@ class InterruptedDemoIT {
                 assertTrue(line != null, "the demo ended before it had a cluster");
             } while (!line.contains("cluster up"));
             children = demo.descendants().toList();
-            assertEquals(3, children.size(), "a JobManager and two TaskManagers: " + children);
+            assertEquals(3, count(children, "java"), "a JobManager and two TaskManagers: " + children);
+            assertEquals(kms.equals("vault") ? 1 : 0, count(children, "bao"), "the server of the key: " + children);
 
             assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(demo.pid())).start().waitFor());
 
@@ -49,5 +51,9 @@ class InterruptedDemoIT {
             demo.destroyForcibly();
             children.forEach(ProcessHandle::destroyForcibly);
         }
+    }
+
+    private static long count(List<ProcessHandle> processes, String program) {
+        return processes.stream().filter(process -> process.info().command().orElse("").endsWith("/" + program)).count();
     }
 }

@@ -1,6 +1,7 @@
 package io.sealpoint.job;
 
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 
@@ -11,7 +12,7 @@ import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
  * that can be recomputed from the customer and the number of orders so far: a record that differs fails the job. At the
  * end of the orders a timer of every customer reports its count and checksum, so that a lost, repeated or misplaced
  * order shows. Arguments: {@code --customers --orders-each --pace FILE --report DIR [--work MICROS]
- * [--legacy-backend URI]}.
+ * [--count yes] [--legacy-backend URI]}.
  *
  * <p>State backend, checkpoint storage and checkpointing are the configuration's business, not the job's.
  */
@@ -28,14 +29,17 @@ public final class CustomerJob {
         if (arguments.has("legacy-backend")) {
             LegacyBackend.use(env, arguments.text("legacy-backend"));
         }
-        env.fromSource(
+        DataStream<Order> forms = env.fromSource(
                         new PacedSequence(orders, arguments.text("pace")),
                         WatermarkStrategy.noWatermarks(),
                         "orders")
                 .uid("orders")
                 .map(new OrderForm(customers))
-                .uid("order-form")
-                .keyBy(new OrderForm.CustomerOf())
+                .uid("order-form");
+        if (arguments.has("count")) {
+            forms = forms.keyBy(new OrderForm.CustomerOf()).process(new OrderCounts()).uid("order-counts");
+        }
+        forms.keyBy(new OrderForm.CustomerOf())
                 .process(new CustomerRecords(arguments.numberOr("work", 0)))
                 .uid("customer-records")
                 .process(new ReportWriter(arguments.text("report")))

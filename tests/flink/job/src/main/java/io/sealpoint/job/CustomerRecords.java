@@ -42,6 +42,9 @@ final class CustomerRecords extends KeyedProcessFunction<Long, Order, String> {
             customer.check(order.customer);
         }
         customer.add(order);
+        if (order.count != 0 && order.count != customer.orders) {
+            throw new IllegalStateException("WRONG STATE: two operators counted differently for customer " + order.customer);
+        }
         state.update(customer);
         if (workMicros > 0) {
             LockSupport.parkNanos(TimeUnit.MICROSECONDS.toNanos(workMicros));

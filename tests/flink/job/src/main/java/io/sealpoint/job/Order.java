@@ -6,6 +6,9 @@ public class Order {
     public long customer;
     public String iban;
 
+    /** Which one of its customer's it is, if orders are counted; else 0. */
+    public long count;
+
     /** For Flink's POJO serializer. */
     public Order() {}
 
