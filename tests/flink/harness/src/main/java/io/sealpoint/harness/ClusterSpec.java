@@ -104,6 +104,8 @@ public final class ClusterSpec {
         settings.put("web.refresh-interval", "100");
         settings.put("metrics.fetcher.update-interval", "200");
 
+        // Ten seconds by default, which a machine with much else to do exceeds.
+        settings.put("pekko.startup-timeout", "2 min");
         settings.put("heartbeat.interval", "1000");
         settings.put("heartbeat.timeout", "10000");
         settings.put("restart-strategy.type", "fixed-delay");
