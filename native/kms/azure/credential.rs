@@ -3,6 +3,7 @@
 //!
 //! Files are read again with every login, so that what a secret store or Kubernetes has renewed holds without a restart.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +25,6 @@ const SECRET_FILE: &str = "kms.azure.client-secret-file";
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
 /// A way to get tokens.
-#[derive(Debug)]
 pub enum Credential {
     /// An application that shows its secret.
     ClientSecret { application: Application, file: PathBuf },
@@ -35,14 +35,12 @@ pub enum Credential {
 }
 
 /// An application, and where it logs in.
-#[derive(Debug)]
 pub struct Application {
     client: String,
     token_url: Url,
 }
 
 /// Who hands out the machine's tokens.
-#[derive(Debug)]
 pub enum IdentityHost {
     /// The instance metadata service of virtual machines and Kubernetes nodes.
     Metadata(Url),
@@ -136,6 +134,12 @@ impl Credential {
             Credential::ManagedIdentity { .. } => ": assign an identity to the machine, or check kms.azure.client-id",
         };
         kind.error(format_args!("no token for {who} (HTTP {}: {text}){next}", answer.status)).after(answer.retry_after)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({})", self.describe())
     }
 }
 
@@ -302,5 +306,203 @@ fn put(form: &mut Vec<u8>, name: &str, value: &str) {
         } else {
             form.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+    use crate::config::{AzureAlgorithm, KmsTransport};
+
+    fn config(credential: AzureCredential) -> AzureKeyVaultConfig {
+        AzureKeyVaultConfig {
+            vault_url: "https://flink.vault.azure.net".to_owned(),
+            key_name: "state".to_owned(),
+            key_version: None,
+            algorithm: AzureAlgorithm::Auto,
+            wrap_locally: false,
+            credential,
+            tenant_id: None,
+            client_id: None,
+            client_secret_file: None,
+            authority_host: None,
+        }
+    }
+
+    fn made(config: &AzureKeyVaultConfig, environment: &[(&str, &str)]) -> Result<Credential> {
+        let find =
+            |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Credential::new(config, &find)
+    }
+
+    /// A server of one answer; it gives the request that it got.
+    fn answering(status: &'static str, body: &'static str) -> (String, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let request = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = vec![0; 65_536];
+            let length = stream.read(&mut request).unwrap();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(head.as_bytes()).unwrap();
+            String::from_utf8(request[..length].to_vec()).unwrap()
+        });
+        (address, request)
+    }
+
+    fn log_in(credential: &Credential) -> Result<Login> {
+        let transport = KmsTransport {
+            attempt_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            ca_file: None,
+            proxy: None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(credential.log_in(&http::client(&transport)?, "https://vault.azure.net"))
+    }
+
+    #[test]
+    fn auto_takes_what_is_configured_before_what_the_environment_offers() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("credential");
+        std::fs::write(&file, "text").unwrap();
+        let pod = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), (TOKEN_FILE, file.to_str().unwrap())];
+        let auto = config(AzureCredential::Auto);
+        let with_secret = AzureKeyVaultConfig { client_secret_file: Some(file.clone()), ..auto.clone() };
+        assert!(matches!(made(&with_secret, &pod).unwrap(), Credential::ClientSecret { .. }));
+        assert!(matches!(made(&auto, &pod).unwrap(), Credential::WorkloadIdentity { .. }));
+        let Credential::ManagedIdentity { client, host: IdentityHost::Metadata(url) } = made(&auto, &pod[..2]).unwrap()
+        else {
+            panic!("the machine's identity is the last resort")
+        };
+        assert_eq!((client.as_deref(), url.host_str()), (Some("c"), Some("169.254.169.254")));
+    }
+
+    #[test]
+    fn what_is_missing_or_contradicts_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "hunter2").unwrap();
+        let secret = |tenant: Option<&str>, authority: Option<&str>| AzureKeyVaultConfig {
+            tenant_id: tenant.map(str::to_owned),
+            client_id: Some("c".to_owned()),
+            client_secret_file: Some(file.clone()),
+            authority_host: authority.map(str::to_owned),
+            ..config(AzureCredential::ClientSecret)
+        };
+        let gone =
+            AzureKeyVaultConfig { client_secret_file: Some(folder.path().join("gone")), ..secret(Some("t"), None) };
+        let both = AzureKeyVaultConfig { credential: AzureCredential::ManagedIdentity, ..secret(Some("t"), None) };
+        for (config, said) in [
+            (config(AzureCredential::ClientSecret), "kms.azure.client-secret-file is missing"),
+            (config(AzureCredential::WorkloadIdentity), "AZURE_FEDERATED_TOKEN_FILE"),
+            (secret(None, None), "AZURE_TENANT_ID"),
+            (secret(Some("t/../x"), None), "kms.azure.tenant-id"),
+            (secret(Some("t"), Some("http://login.microsoftonline.com")), "kms.azure.authority-host"),
+            (secret(Some("t"), Some("login")), "kms.azure.authority-host"),
+            (gone, "kms.azure.client-secret-file"),
+            (both, "remove one of the two"),
+        ] {
+            let error = made(&config, &[]).unwrap_err();
+            assert_eq!(error.kind(), Kind::Config, "{error}");
+            assert!(error.message().contains(said) && !error.message().contains("hunter2"), "{error}");
+        }
+        assert!(!format!("{:?}", made(&secret(Some("t"), None), &[]).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_is_sent_whatever_letters_it_has() {
+        let (address, request) = answering("200 OK", r#"{"access_token": "token", "expires_in": 3599}"#);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "a~b&c=d+e%f g\n").unwrap();
+        let config = AzureKeyVaultConfig {
+            tenant_id: Some("contoso.onmicrosoft.com".to_owned()),
+            client_id: Some("c".to_owned()),
+            client_secret_file: Some(file),
+            authority_host: Some(address),
+            ..config(AzureCredential::ClientSecret)
+        };
+        let login = log_in(&made(&config, &[]).unwrap()).unwrap();
+        assert_eq!((login.token.as_str(), login.lifetime), ("token", Duration::from_secs(3599)));
+        let request = request.join().unwrap();
+        assert!(request.starts_with("POST /contoso.onmicrosoft.com/oauth2/v2.0/token HTTP/1.1"), "{request}");
+        let form = "grant_type=client_credentials&client_id=c&scope=https%3A%2F%2Fvault.azure.net%2F.default&client_secret=a~b%26c%3Dd%2Be%25f%20g";
+        assert!(request.ends_with(form), "{request}");
+    }
+
+    #[test]
+    fn app_service_has_an_address_and_a_secret_of_its_own() {
+        let (address, request) = answering("200 OK", r#"{"access_token": "token", "expires_on": "4102444800"}"#);
+        let environment =
+            [("IDENTITY_ENDPOINT", format!("{address}/msi/token")), ("IDENTITY_HEADER", "header".to_owned())];
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let config = AzureKeyVaultConfig { client_id: Some("c".to_owned()), ..config(AzureCredential::Auto) };
+        let credential = made(&config, &environment).unwrap();
+        assert!(!format!("{credential:?}").contains("header"), "{credential:?}");
+        let login = log_in(&credential).unwrap();
+        assert!(login.lifetime > Duration::from_secs(3600), "{:?}", login.lifetime);
+        let request = request.join().unwrap().to_lowercase();
+        let path = "get /msi/token?api-version=2019-08-01&resource=https%3a%2f%2fvault.azure.net&client_id=c ";
+        assert!(request.starts_with(path) && request.contains("x-identity-header: header"), "{request}");
+    }
+
+    /// The words are those of Entra ID and of the metadata service, as their references and users give them.
+    #[test]
+    fn each_refusal_of_a_login_has_its_kind() {
+        let url = Url::parse(METADATA_SERVICE).unwrap();
+        let machine = Credential::ManagedIdentity { client: None, host: IdentityHost::Metadata(url) };
+        let application = Application { client: "c".to_owned(), token_url: Url::parse(AUTHORITY).unwrap() };
+        let secret = Credential::ClientSecret { application, file: PathBuf::from("/run/secrets/azure") };
+        for (credential, status, body, kind, said) in [
+            (
+                &secret,
+                401,
+                r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '832d86c8'.\r\nTrace ID: 654ce9b2\r\nCorrelation ID: 5be327fc","error_codes":[7000215]}"#,
+                Kind::Credentials,
+                "kms.azure.client-secret-file",
+            ),
+            (
+                &secret,
+                400,
+                r#"{"error":"unauthorized_client","error_description":"AADSTS700016: Application with identifier 'c' was not found in the directory 'd'."}"#,
+                Kind::Credentials,
+                "AADSTS700016",
+            ),
+            (&secret, 429, "{}", Kind::KmsThrottled, "HTTP 429"),
+            (&secret, 503, "<html>", Kind::KmsUnavailable, "HTTP 503"),
+            (
+                &machine,
+                400,
+                r#"{"error":"invalid_request","error_description":"Identity not found"}"#,
+                Kind::Credentials,
+                "assign an identity",
+            ),
+            (&machine, 404, "", Kind::KmsUnavailable, "HTTP 404"),
+            (&machine, 410, "", Kind::KmsUnavailable, "HTTP 410"),
+            (&machine, 429, "", Kind::KmsThrottled, "HTTP 429"),
+        ] {
+            let body = Zeroizing::new(body.as_bytes().to_vec());
+            let retry_after = (status == 429).then_some(Duration::from_secs(7));
+            let error = credential.refused(&Answer { status, retry_after, headers: HeaderMap::new(), body });
+            assert_eq!((error.kind(), error.retry_after()), (kind, retry_after), "{error}");
+            assert!(error.message().contains(said) && !error.message().contains("Trace ID"), "{error}");
+        }
+    }
+
+    #[test]
+    fn half_an_answer_to_a_login_may_pass() {
+        let (address, _request) = answering("200 OK", r#"{"access_token": "tok"#);
+        let environment = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", address.as_str())];
+        let credential = made(&config(AzureCredential::ManagedIdentity), &environment).unwrap();
+        let Err(error) = log_in(&credential) else { panic!("half a token was taken") };
+        assert_eq!(error.kind(), Kind::KmsUnavailable, "{error}");
+        assert!(!error.message().contains("tok\""), "{error}");
     }
 }

@@ -89,3 +89,140 @@ impl Token {
         Ok(Token { header, renew_at: now + lifetime * 4 / 5, expires_at: now + lifetime })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::config::{AzureAlgorithm, AzureCredential, AzureKeyVaultConfig, KmsTransport};
+    use crate::kms::http;
+
+    /// A metadata service that gives `token-1`, `token-2` and so on, or fails from the given login on.
+    fn tokens(fails_from: usize) -> (Tokens, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let logins = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&logins);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                if stream.read(&mut [0; 4096]).unwrap_or_default() == 0 {
+                    continue;
+                }
+                let login = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let body = format!(r#"{{"access_token": "token-{login}", "expires_in": "3600"}}"#);
+                let status = if login < fails_from { "200 OK" } else { "500 Broken" };
+                let head =
+                    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(head.as_bytes()).unwrap();
+            }
+        });
+        let config = AzureKeyVaultConfig {
+            vault_url: String::new(),
+            key_name: String::new(),
+            key_version: None,
+            algorithm: AzureAlgorithm::Auto,
+            wrap_locally: false,
+            credential: AzureCredential::ManagedIdentity,
+            tenant_id: None,
+            client_id: None,
+            client_secret_file: None,
+            authority_host: None,
+        };
+        let environment = |name: &str| (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| address.clone());
+        (Tokens::new(Credential::new(&config, &environment).unwrap()), logins)
+    }
+
+    async fn authorization(tokens: &Tokens) -> Result<HeaderValue> {
+        let transport = KmsTransport {
+            attempt_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            ca_file: None,
+            proxy: None,
+        };
+        tokens.authorization(&http::client(&transport)?, "https://vault.azure.net").await
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    /// The token in use is due for its renewal, or at its end.
+    fn age(tokens: &Tokens, expired: bool) {
+        let mut current = tokens.current.lock();
+        let token = current.as_mut().unwrap();
+        token.renew_at = Instant::now();
+        token.expires_at = if expired { Instant::now() } else { token.expires_at };
+    }
+
+    #[test]
+    fn a_token_serves_until_it_is_due() {
+        let (tokens, logins) = tokens(usize::MAX);
+        run(async {
+            for _ in 0..3 {
+                assert_eq!(authorization(&tokens).await.unwrap(), "Bearer token-1");
+            }
+            age(&tokens, false);
+            assert_eq!(authorization(&tokens).await.unwrap(), "Bearer token-2");
+            age(&tokens, true);
+            assert_eq!(authorization(&tokens).await.unwrap(), "Bearer token-3");
+            assert_eq!(authorization(&tokens).await.unwrap(), "Bearer token-3");
+        });
+        assert_eq!(logins.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn many_callers_log_in_once() {
+        let (tokens, logins) = tokens(usize::MAX);
+        let tokens = Arc::new(tokens);
+        let headers = run(async {
+            let mut calls = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let tokens = Arc::clone(&tokens);
+                calls.spawn(async move { authorization(&tokens).await.unwrap() });
+            }
+            calls.join_all().await
+        });
+        assert!(headers.len() == 8 && headers.iter().all(|header| header == "Bearer token-1"), "{headers:?}");
+        assert_eq!(logins.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_failed_renewal_does_no_harm_while_the_old_token_is_good() {
+        let (tokens, logins) = tokens(2);
+        run(async {
+            authorization(&tokens).await.unwrap();
+            age(&tokens, false);
+            for _ in 0..3 {
+                assert_eq!(authorization(&tokens).await.unwrap(), "Bearer token-1");
+            }
+            assert_eq!(logins.load(Ordering::SeqCst), 2, "it is not tried again at once");
+            age(&tokens, true);
+            assert_eq!(authorization(&tokens).await.unwrap_err().kind(), Kind::KmsUnavailable);
+        });
+    }
+
+    #[test]
+    fn only_the_token_that_was_refused_is_forgotten() {
+        let (tokens, _) = tokens(usize::MAX);
+        run(async {
+            let first = authorization(&tokens).await.unwrap();
+            tokens.forget(&first);
+            let second = authorization(&tokens).await.unwrap();
+            tokens.forget(&first);
+            assert_eq!(authorization(&tokens).await.unwrap(), second);
+        });
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let (tokens, _) = tokens(usize::MAX);
+        run(authorization(&tokens)).unwrap();
+        assert!(!format!("{tokens:?}").contains("token-1"), "{tokens:?}");
+    }
+}
