@@ -6,11 +6,11 @@ Written from the REST reference of Key Vault keys (api-version 7.4) and from ans
 (the recordings in Azure/azure-sdk-for-net, error texts in issues). tests/kms/official/azure_check.py checks it with
 Microsoft's own client. What it does not do: signing, import, backup, release, certificates, secrets.
 
-    azure_key_vault.py DIRECTORY [--hsm] [--port PORT] [--control-port PORT] [--until-eof]
+    azure_key_vault.py DIRECTORY [--hsm] [--port PORT] [--plain-port PORT] [--control-port PORT] [--until-eof]
 
 makes a certificate authority and a certificate for localhost in DIRECTORY (ca.pem, server.pem), listens on 127.0.0.1
-and prints one line of JSON that says where: `vault` (HTTPS; the authority of Entra ID too) and `control` (HTTP; the
-metadata service, and `/control` for tests).
+and prints one line of JSON that says where: `vault` (HTTPS; the authority of Entra ID too), `plain` (the same over
+HTTP, for a proxy that brings TLS of its own) and `control` (HTTP; the metadata service, and `/control` for tests).
 
 Control: POST /control/<command> with a JSON object, GET /control/counters.
 
@@ -348,12 +348,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class VaultHandler(Handler):
-    """HTTPS: the vault, and under the same name Entra ID."""
+    """The vault, and under the same name Entra ID."""
 
     def respond(self, path, query, body):
         vault, entra = self.server.vault, self.server.entra
         with vault_lock:
-            vault.base = vault.base or f"https://localhost:{self.server.server_address[1]}"
             if path[1:] == ["oauth2", "v2.0", "token"] and self.command == "POST":
                 vault.counters["log in"] += 1
                 form = dict(urllib.parse.parse_qsl(body.decode()))
@@ -533,6 +532,7 @@ def main():
     parser.add_argument("directory", type=Path)
     parser.add_argument("--hsm", action="store_true", help="a Managed HSM instead of a vault")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--plain-port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
     parser.add_argument("--state", type=Path, help="a file to remember everything in")
     parser.add_argument("--until-eof", action="store_true", help="end with the standard input")
@@ -544,12 +544,14 @@ def main():
     tls.load_cert_chain(arguments.directory / "server.pem")
     vault, entra = recall(arguments.state) or (Vault(arguments.hsm), Entra())
     front = Server(arguments.port, VaultHandler, vault, entra, arguments.state, tls)
+    plain = Server(arguments.plain_port, VaultHandler, vault, entra, arguments.state)
     control = Server(arguments.control_port, ControlHandler, vault, entra, arguments.state)
-    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in (front, control)]
+    vault.base = f"https://localhost:{front.server_address[1]}"
+    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in (plain, control, front)]
     for thread in threads:
         thread.start()
-    places = {"vault": f"https://localhost:{front.server_address[1]}", "control": f"http://127.0.0.1:{control.server_address[1]}",
-              "ca": str(arguments.directory / "ca.pem"), "tenant": TENANT, "client": CLIENT, "secret": SECRET, "subject": SUBJECT}
+    places = {"vault": vault.base, "plain": f"http://127.0.0.1:{plain.server_address[1]}",
+              "control": f"http://127.0.0.1:{control.server_address[1]}", "ca": str(arguments.directory / "ca.pem"), "tenant": TENANT, "client": CLIENT, "secret": SECRET, "subject": SUBJECT}
     print(json.dumps(places), flush=True)
     if arguments.until_eof:
         sys.stdin.read()

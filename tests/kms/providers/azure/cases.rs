@@ -1,8 +1,12 @@
 //! Logins, local wrapping, roles, and what keys of Azure have of their own ways to go wrong.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use sealpoint::error::Kind;
+use sealpoint::kms::KeySpec;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -119,14 +123,15 @@ fn wraps_here_after_rotating(fixture: &Fixture) {
 
 fn one_login(fixture: &Fixture) {
     let (key, client) = fixture.fresh();
-    client.run(|kms| async move {
+    let drawn = client.run(|kms| async move {
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..64 {
-            let kms = std::sync::Arc::clone(&kms);
-            calls.spawn(async move { kms.generate_data_key(sealpoint::kms::KeySpec::Aes256, &tenant("a")).await });
+            let kms = Arc::clone(&kms);
+            calls.spawn(async move { kms.generate_data_key(KeySpec::Aes256, &tenant("a")).await });
         }
-        calls.join_all().await.into_iter().for_each(|drawn| drop(ok(drawn)));
+        calls.join_all().await
     });
+    drawn.into_iter().for_each(|drawn| drop(ok(drawn)));
     let route = fixture.network();
     assert_eq!(route.count("/wrapkey"), 64);
     assert_eq!(route.count("/oauth2/"), 1, "{:?}", route.counts());
@@ -141,7 +146,7 @@ fn renewed(fixture: &Fixture) {
     let logins = server.count("log in");
     // Past the end of the token, and then into the last fifth of the next one.
     for pause in [4_200, 3_500] {
-        std::thread::sleep(std::time::Duration::from_millis(pause));
+        thread::sleep(Duration::from_millis(pause));
         assert_eq!(ok(client.unwrap(&wrapped, &tenant("a"))), [7; 32]);
     }
     assert_eq!(server.count("log in"), logins + 2);
@@ -173,7 +178,7 @@ fn throttled_login(fixture: &Fixture) {
     let (_, client) = fixture.fresh();
     fixture.network().inject_into("/oauth2/", 1, fixture.service().throttled(7));
     let error = fails(client.data_key(&tenant("a")).map(|_| ()), Kind::KmsThrottled);
-    assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(7)), "{error}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error}");
     ok(client.data_key(&tenant("a")));
 }
 
