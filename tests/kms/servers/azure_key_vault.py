@@ -551,7 +551,8 @@ def main():
     for thread in threads:
         thread.start()
     places = {"vault": vault.base, "plain": f"http://127.0.0.1:{plain.server_address[1]}",
-              "control": f"http://127.0.0.1:{control.server_address[1]}", "ca": str(arguments.directory / "ca.pem"), "tenant": TENANT, "client": CLIENT, "secret": SECRET, "subject": SUBJECT}
+              "control": f"http://127.0.0.1:{control.server_address[1]}", "ca": str(arguments.directory / "ca.pem"),
+              "tenant": TENANT, "client": CLIENT, "secret": SECRET, "subject": SUBJECT}
     print(json.dumps(places), flush=True)
     if arguments.until_eof:
         sys.stdin.read()
