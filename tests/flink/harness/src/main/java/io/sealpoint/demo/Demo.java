@@ -127,7 +127,7 @@ public final class Demo {
             job.pace(1_000);
             long[] pid = new long[1];
             job.recoversFrom(() -> {
-                pid[0] = cluster.killTaskManager(0);
+                pid[0] = cluster.killTaskManagerOf(job);
                 stage.detail("kill -9 " + pid[0] + "; another TaskManager is started");
                 cluster.startTaskManager();
             });

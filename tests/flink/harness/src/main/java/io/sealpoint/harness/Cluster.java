@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -120,12 +121,24 @@ public final class Cluster implements AutoCloseable {
 
     public void startTaskManager() throws IOException {
         int number = (int) processes.stream().filter(process -> process != jobManager).count();
-        taskManagers.add(launch("taskmanager-" + number, TASK_MANAGER, spec.taskManagerSettings, spec.taskManagerFlags));
+        String name = "taskmanager-" + number;
+        Map<String, String> settings = new LinkedHashMap<>(spec.taskManagerSettings);
+        settings.put("taskmanager.resource-id", name);
+        taskManagers.add(launch(name, TASK_MANAGER, settings, spec.taskManagerFlags));
     }
 
-    /** @return the pid that was killed */
-    public long killTaskManager(int index) throws InterruptedException {
-        FlinkProcess victim = taskManagers.remove(index);
+    /**
+     * Kills a TaskManager that runs a part of this job: another may stand idle, and nobody would miss it.
+     *
+     * @return the pid that was killed
+     */
+    public long killTaskManagerOf(Job job) throws IOException, InterruptedException {
+        Set<String> running = job.taskManagers();
+        FlinkProcess victim = taskManagers.stream()
+                .filter(process -> running.contains(process.name()))
+                .findFirst()
+                .orElseThrow(() -> new AssertionError("the job runs on " + running + ", and none of them is alive\n" + evidence()));
+        taskManagers.remove(victim);
         victim.kill();
         return victim.pid();
     }

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Supplier;
 
 /** A submitted customer job. It starts held; {@link #pace} lets it run. */
@@ -128,9 +129,23 @@ public final class Job {
         return this;
     }
 
+    /** The names of the TaskManagers that run it. */
+    Set<String> taskManagers() throws IOException, InterruptedException {
+        Set<String> names = new TreeSet<>();
+        for (JsonNode vertex : rest.get("/jobs/" + id).get("vertices")) {
+            JsonNode running = rest.get("/jobs/" + id + "/vertices/" + vertex.get("id").asText() + "/taskmanagers");
+            running.get("taskmanagers").forEach(taskManager -> names.add(taskManager.get("taskmanager-id").asText()));
+        }
+        return names;
+    }
+
     /** How often the job has been started again since it was submitted, by checkpoints restored. */
     public int restores() throws IOException, InterruptedException {
-        return checkpointStatistics().get("counts").get("restored").asInt();
+        return restores(checkpointStatistics());
+    }
+
+    private static int restores(JsonNode statistics) {
+        return statistics.get("counts").get("restored").asInt();
     }
 
     /**
@@ -142,8 +157,10 @@ public final class Job {
         harm.happen();
         Await.answer("the job to recover", this::evidence, () -> {
             failIfEnded(rest.get("/jobs/" + id));
-            JsonNode latest = checkpointStatistics().get("latest");
-            return restores() > before
+            // One answer for both questions: between two of them a restore may happen.
+            JsonNode statistics = checkpointStatistics();
+            JsonNode latest = statistics.get("latest");
+            return restores(statistics) > before
                             && latest.get("completed").path("trigger_timestamp").asLong()
                                     > latest.get("restored").path("restore_timestamp").asLong()
                     ? Optional.of(true)

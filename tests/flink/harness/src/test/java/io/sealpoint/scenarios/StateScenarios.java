@@ -230,16 +230,17 @@ abstract class StateScenarios {
     void a_task_manager_killed_again_and_again_loses_nothing() throws Exception {
         // Until Flink notices that a TaskManager is gone it deploys to it again and again, each time an attempt.
         Job job = someWay(ROCKSDB_INCREMENTAL.with("restart-strategy.fixed-delay.attempts", String.valueOf(20 * KILLS)));
-        job.pace(200);
+        // The more kills, the slower, so that the orders last.
+        job.pace(Math.max(10, 400 / KILLS));
         for (int i = 0; i < KILLS; i++) {
-            job.recoversFrom(this::killTaskManagerAndStartAnother);
+            job.recoversFrom(() -> killItsTaskManagerAndStartAnother(job));
         }
         job.finishAndCheck();
         cluster.awaitReady();
     }
 
-    private void killTaskManagerAndStartAnother() throws Exception {
-        cluster.killTaskManager(0);
+    private void killItsTaskManagerAndStartAnother(Job job) throws Exception {
+        cluster.killTaskManagerOf(job);
         cluster.startTaskManager();
     }
 
