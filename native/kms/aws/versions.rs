@@ -57,7 +57,11 @@ impl AwsKmsClient {
             return Ok(before);
         }
         *self.rotating.lock() = Some(state(&before));
-        if pending.is_none() || !self.rotation_goes_on(arn).await? {
+        // One that no longer goes on may have ended just now.
+        let lost = pending.is_some()
+            && !self.rotation_goes_on(arn).await?
+            && state(&self.current_of(&self.describe().await?).await?) == state(&before);
+        if pending.is_none() || lost {
             self.start_rotation(arn).await?;
         }
         for _ in 0..LOOKS {

@@ -54,6 +54,12 @@ pub const CASES: &[Case] = &[
         run: rotation_limit,
     },
     Case {
+        name: "rotated_once",
+        what: "a rotation that another began, or whose answer was lost, is waited for and not begun again",
+        needs: Needs::Faults,
+        run: rotated_once,
+    },
+    Case {
         name: "assumed_role",
         what: "kms.aws.role-arn is assumed through STS, once for many calls, and a refusal names the permission",
         needs: Needs::Server,
@@ -158,6 +164,18 @@ fn rotation_limit(fixture: &Fixture) {
     let error = fails(client.rotate(), Kind::Unsupported);
     assert!(error.message().contains("enable-key-rotation"), "{error}");
     assert_eq!(ok(client.versions()).len(), 26);
+}
+
+fn rotated_once(fixture: &Fixture) {
+    let (key, client) = fixture.fresh();
+    let first = ok(client.current_version());
+    admin(fixture, "RotateKeyOnDemand", &json!({"KeyId": key}));
+    let second = ok(client.rotate());
+    fixture.network().inject_into("TrentService.RotateKeyOnDemand", 1, json!({"cut": true}));
+    fails(client.rotate(), Kind::KmsUnavailable);
+    let third = ok(client.rotate());
+    let listed: Vec<_> = ok(client.versions()).into_iter().map(|version| version.id).collect();
+    assert_eq!(listed, [first.id, second.id, third.id]);
 }
 
 fn assumed_role(fixture: &Fixture) {
