@@ -100,7 +100,14 @@ impl VaultClient {
         }
         match answer.status {
             200..=299 => Ok(answer),
-            _ => Err(errors::explain(&answer, action, &self.target)),
+            _ => {
+                let error = errors::explain(&answer, action, &self.target);
+                if error.kind() == Kind::KeyNotFound {
+                    // It was deleted: it is looked for again before anything is wrapped.
+                    self.seen.store(false, Ordering::Release);
+                }
+                Err(error)
+            }
         }
     }
 

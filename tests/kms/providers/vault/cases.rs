@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     case("token_without_default_policy", "a token that may not ask about itself works", without_default),
     case("policies", "the documented policies allow what they should and nothing else", policies),
     case("no_key_is_created", "wrapping under a missing key creates none, whatever the token may do", no_upsert),
+    case("a_deleted_key_stays_deleted", "a key that was deleted while it was in use is not made anew", deleted),
     case(
         "not_transit",
         "a path without a transit engine, and a namespace that is not there, are the configuration's fault",
@@ -231,6 +232,18 @@ fn no_upsert(fixture: &Fixture) {
     assert!(!keys["data"]["keys"].as_array().expect("a list").contains(&json!(missing)), "{keys}");
 }
 
+fn deleted(fixture: &Fixture) {
+    let (folder, admin, key) = (folder(), admin(fixture), fixture.service().new_key());
+    let file = admin.credential(folder.path(), ROOT);
+    let client = fixture.client(&settings(fixture, &key, &[("kms.vault.token-file", &file)]));
+    let wrapped = ok(client.wrap(&[7; 32], &tenant("a")));
+    admin.post(&format!("transit/keys/{key}/config"), json!({"deletion_allowed": true}));
+    admin.delete(&format!("transit/keys/{key}"));
+    fails(client.unwrap(&wrapped, &tenant("a")), Kind::KeyNotFound);
+    fails(client.wrap(&[7; 32], &tenant("a")), Kind::KeyNotFound);
+    fails(client.unwrap(&wrapped, &tenant("a")), Kind::KeyNotFound);
+}
+
 fn not_transit(fixture: &Fixture) {
     let (folder, admin) = (folder(), admin(fixture));
     let file = admin.credential(folder.path(), ROOT);
@@ -291,9 +304,11 @@ fn quota(fixture: &Fixture) {
     let more = [("kms.vault.token-file", file.as_str()), ("kms.vault.mount", &mount)];
     let client = fixture.client(&settings(fixture, &key, &more));
     let wrapped = ok(client.wrap(&[7; 32], &tenant("a")));
+    admin.post("sys/quotas/config", json!({"enable_rate_limit_response_headers": true}));
     admin.post(&format!("sys/quotas/rate-limit/{mount}"), json!({"rate": 0.01, "path": mount}));
     let refused = (0..100).find_map(|_| client.unwrap(&wrapped, &tenant("a")).err()).expect("the quota holds");
     assert_eq!(refused.kind(), Kind::KmsThrottled, "{refused}");
+    assert!(refused.retry_after().is_some(), "the server says how long to wait");
     admin.delete(&format!("sys/quotas/rate-limit/{mount}"));
     assert_eq!(ok(client.unwrap(&wrapped, &tenant("a"))), [7; 32]);
 }
