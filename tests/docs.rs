@@ -27,12 +27,16 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_configuration_for_flink_is_accepted() {
-    for block in blocks("README.md", "yaml") {
+fn the_configurations_for_flink_are_accepted() {
+    let config = |block: &String| {
         let pairs = block.lines().filter_map(|line| line.strip_prefix("sealpoint.")?.split_once(": "));
-        let config = EncryptionConfig::from_pairs(pairs).unwrap();
-        assert!(config.require_sealed);
-    }
+        EncryptionConfig::from_pairs(pairs).unwrap_or_else(|error| panic!("{error}: {block}"))
+    };
+    let configs: Vec<EncryptionConfig> = blocks("README.md", "yaml").iter().map(config).collect();
+    assert!(configs[0].require_sealed);
+    let slots: Vec<_> = configs.iter().map(|config| config.kms_slots_of("default")).collect();
+    let providers: Vec<&str> = slots.iter().map(|slots| slots[0].provider.name()).collect();
+    assert_eq!(providers, ["local", "aws", "azure", "gcp", "vault", "pkcs11"], "a configuration for each key service");
 }
 
 #[test]
