@@ -12,7 +12,7 @@ JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
 UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools test-tools build native jar demo test test-rust test-kms kms-env miri test-abi test-java test-flink soak bench lint fmt header config-doc kms-doc clean
+.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud kms-env miri test-abi test-java test-flink soak bench lint fmt header config-doc kms-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,10 @@ test-rust: kms-env ## unit, property, vector and second-decoder tests of the nat
 
 test-kms: kms-env ## one contract for every key service, against servers that the tests start
 	cargo test --test kms
+
+test-cloud: ## the contract with your own key in a real cloud, PROVIDER=aws|azure|gcp: see docs/KEY_SERVICES.md
+	@test -n "$(PROVIDER)" || { echo "make test-cloud PROVIDER=aws|azure|gcp" >&2; exit 1; }
+	KMS_CLOUD=$(PROVIDER) cargo test --test kms
 
 kms-env: test-tools # what test-kms starts
 	@tools/kms-env

@@ -9,10 +9,12 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use sealpoint::clock::SystemClock;
 use sealpoint::config::EncryptionConfig;
 use sealpoint::context::EncryptionContext;
 use sealpoint::error::Result;
-use sealpoint::kms::{self, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use sealpoint::kms::over::{self, Surroundings};
+use sealpoint::kms::{self, Clients, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use sealpoint::secret::Secret;
 
 use crate::provider::Pairs;
@@ -27,10 +29,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// The client of these settings.
+    /// The bare client of these settings.
     pub fn connect(settings: &Pairs) -> Result<Client> {
-        let config = EncryptionConfig::from_pairs(settings.iter().cloned())?;
-        let mut clients = kms::connect(&config)?;
+        Client::first(kms::connect(&EncryptionConfig::from_pairs(settings.iter().cloned())?)?)
+    }
+
+    /// The same with everything that the engine puts over it.
+    pub fn stacked(settings: &Pairs) -> Result<Client> {
+        let around = Surroundings::new(Arc::new(SystemClock), Arc::default());
+        Client::first(over::connect(&EncryptionConfig::from_pairs(settings.iter().cloned())?, &around)?)
+    }
+
+    fn first(mut clients: Clients) -> Result<Client> {
         let kms = clients.remove("default").and_then(|mut slots| slots.pop()).expect("one tenant with one key service");
         Ok(Client { kms, driver: Driver::start() })
     }

@@ -8,6 +8,7 @@
 mod cases;
 mod child;
 mod client;
+mod cloud;
 mod documentation;
 mod fixture;
 mod matrix;

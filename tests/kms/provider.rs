@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cases::Case;
+use crate::cases::{Case, Needs};
 use crate::child::Missing;
 use crate::proxy::Route;
 use sealpoint::error::Kind;
@@ -21,14 +21,20 @@ pub trait Provider: Send + Sync {
     /// Starts its server; called once, all tests share it.
     fn start(&self) -> Result<Box<dyn Service>, Missing>;
 
-    /// The service itself, by the credentials and the key that the user named in the environment; for
-    /// `make test-cloud`. `None` where there is no such cloud.
-    fn cloud(&self) -> Option<Result<Box<dyn Service>, Missing>> {
-        None
+    /// False where clients call no server; no case that needs the fault proxy can then exist.
+    fn has_network(&self) -> bool {
+        true
     }
 
-    /// The cases that cannot exist for it, each with the reason.
+    /// The other cases that cannot exist for it, each with the reason.
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)];
+
+    /// Why the case cannot exist for it, if so.
+    fn excuse(&self, case: &Case) -> Option<&'static str> {
+        let own = self.not_applicable().iter().find(|(name, _)| *name == case.name).map(|(_, why)| *why);
+        let network = (!self.has_network() && case.needs == Needs::Faults).then_some("it is called without a network");
+        own.or(network)
+    }
 
     /// Cases that only it has: its logins, its own ways to fail.
     fn own_cases(&self) -> Vec<Case> {

@@ -10,6 +10,7 @@ use std::thread;
 
 use crate::cases::{self, Case, Needs};
 use crate::child::{Missing, log_lengths, news};
+use crate::cloud::{self, Cloud};
 use crate::documentation;
 use crate::fixture::Fixture;
 use crate::matrix::Matrix;
@@ -77,11 +78,13 @@ struct Test<'p> {
 
 /// Runs what the command line asks for.
 pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
-    let cloud = std::env::var("KMS_CLOUD").ok();
+    let cloud = std::env::var(cloud::VARIABLE).ok();
     let taken = |provider: &&Box<dyn Provider>| cloud.as_ref().is_none_or(|cloud| provider.name() == cloud);
     let mut tests = Vec::new();
     for provider in providers.iter().filter(taken) {
-        for case in cases::all().into_iter().chain(provider.own_cases()) {
+        // What only one service has is about its server in the tests.
+        let own_cases = if cloud.is_some() { Vec::new() } else { provider.own_cases() };
+        for case in cases::all().into_iter().chain(own_cases) {
             let name = format!("{}::{}", provider.name(), case.name);
             if arguments.takes(&name) {
                 tests.push(Test { provider: &**provider, case, name });
@@ -95,7 +98,12 @@ pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
 
-    panic::set_hook(Box::new(|panic| LAST_PANIC.with(|last| *last.borrow_mut() = panic.to_string())));
+    panic::set_hook(Box::new(|panic| {
+        LAST_PANIC.with(|last| *last.borrow_mut() = panic.to_string());
+        if thread::current().name().is_some() {
+            eprintln!("{panic}"); // not one of ours: it dies with nobody to tell why
+        }
+    }));
     println!("\nrunning {} cases", tests.len() + own.len());
     let stage = Stage::new(cloud.is_some());
     let mut outcomes: Vec<Outcome> = in_parallel(&tests, arguments.threads, |test| stage.play(test));
@@ -137,12 +145,11 @@ impl Stage {
     }
 
     fn outcome(&self, test: &Test) -> Outcome {
-        let excused = test.provider.not_applicable().iter().find(|(case, _)| *case == test.case.name);
-        if let Some((_, why)) = excused {
+        if let Some(why) = test.provider.excuse(&test.case) {
             return Outcome::NotApplicable(why);
         }
         if self.cloud && test.case.needs != Needs::Client {
-            return Outcome::Skipped(format!("it needs {:?}, which a real cloud gives to nobody", test.case.needs));
+            return Outcome::Skipped(test.case.needs.absent_in_a_cloud().to_owned());
         }
         let place = Arc::clone(
             self.services.lock().expect("no panic while it is held").entry(test.provider.name()).or_default(),
@@ -162,8 +169,7 @@ impl Stage {
 
     fn start(&self, provider: &dyn Provider) -> Result<Box<dyn Service>, Missing> {
         if self.cloud {
-            let none = || Err(Missing(format!("{} is no cloud: PROVIDER=aws|azure|gcp", provider.name())));
-            return provider.cloud().unwrap_or_else(none);
+            return Cloud::from_environment(provider.name());
         }
         let service = provider.start()?;
         if service.upstream().is_some() {

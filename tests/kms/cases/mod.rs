@@ -5,6 +5,7 @@ mod answers;
 mod identity;
 mod lifecycle;
 mod network;
+mod stacked;
 mod wrapping;
 
 use crate::fixture::Fixture;
@@ -32,7 +33,19 @@ pub enum Needs {
     Faults,
 }
 
+impl Needs {
+    /// Why it is not run against a real cloud.
+    pub fn absent_in_a_cloud(self) -> &'static str {
+        match self {
+            Needs::Client => "it is",
+            Needs::Server => "it changes keys or identities at the server, or makes more of them",
+            Needs::Faults => "it needs the fault proxy, which the certificates and signatures of a cloud rule out",
+        }
+    }
+}
+
 /// All of them, in the order of the matrix.
 pub fn all() -> Vec<Case> {
-    [wrapping::CASES, altered::CASES, lifecycle::CASES, answers::CASES, network::CASES, identity::CASES].concat()
+    [wrapping::CASES, altered::CASES, lifecycle::CASES, answers::CASES, network::CASES, identity::CASES, stacked::CASES]
+        .concat()
 }

@@ -11,7 +11,7 @@ use crate::proxy::Tls;
 pub const CASES: &[Case] = &[
     Case {
         name: "latency",
-        what: "an answer that takes 5 s, where 500 ms are allowed, is a time-out; where 20 s are allowed it is an answer",
+        what: "an answer that takes 5 s, where 3 s are allowed, is a time-out; where 20 s are allowed it is an answer",
         needs: Needs::Faults,
         run: latency,
     },
@@ -50,7 +50,7 @@ pub const CASES: &[Case] = &[
 fn latency(fixture: &Fixture) {
     let key = fixture.service().new_key();
     let impatient =
-        [fixture.settings(&key), pairs([("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")])].concat();
+        [fixture.settings(&key), pairs([("kms.connect-timeout", "3 s"), ("kms.attempt-timeout", "3 s")])].concat();
     let (patient, impatient) = (fixture.client(&fixture.settings(&key)), fixture.client(&impatient));
     let wrapped = ok(patient.wrap(&[7; 32], &tenant("a")));
     assert_eq!(ok(impatient.unwrap(&wrapped, &tenant("a"))), [7; 32]);
@@ -76,7 +76,7 @@ fn refused(fixture: &Fixture) {
 }
 
 fn silent(fixture: &Fixture) {
-    let limits = pairs([("kms.connect-timeout", "500 ms"), ("kms.attempt-timeout", "500 ms"), ("kms.timeout", "2 s")]);
+    let limits = pairs([("kms.connect-timeout", "3 s"), ("kms.attempt-timeout", "3 s"), ("kms.timeout", "10 s")]);
     let silent = fixture.silent();
     let client = fixture.client_by(&silent, &limits);
     fails(client.data_key(&tenant("a")).map(|_| ()), Kind::KmsTimeout);

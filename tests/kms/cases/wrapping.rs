@@ -37,7 +37,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "unknown_key",
         what: "a key that does not exist is an error, and does not come into being",
-        needs: Needs::Client,
+        needs: Needs::Server,
         run: unknown_key,
     },
     Case {

@@ -55,17 +55,6 @@ impl Provider for Aws {
         })
     }
 
-    fn cloud(&self) -> Option<Result<Box<dyn Service>, Missing>> {
-        let variable = |name: &str| {
-            std::env::var(name).map_err(|_| Missing(format!("{name} is not set: make test-cloud says what it needs")))
-        };
-        let cloud = || {
-            let (region, key) = (variable("SEALPOINT_TEST_AWS_REGION")?, variable("SEALPOINT_TEST_AWS_KEY_ID")?);
-            Ok(Box::new(Cloud { region, key }) as Box<dyn Service>)
-        };
-        Some(cloud())
-    }
-
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("disabled_version", NO_DISABLING_OF_VERSIONS),
@@ -265,34 +254,6 @@ impl Service for Server {
             .collect();
         denials.push(("kms:ReEncrypt*".to_owned(), self.settings_of("DENYReEncrypt", key, route)));
         denials
-    }
-}
-
-/// AWS itself, with the credentials of this machine.
-struct Cloud {
-    region: String,
-    key: String,
-}
-
-impl Service for Cloud {
-    fn upstream(&self) -> Option<String> {
-        None
-    }
-
-    fn new_key(&self) -> String {
-        self.key.clone()
-    }
-
-    fn settings(&self, key: &str, _: Option<&Route>) -> Pairs {
-        pairs([("kms.provider", "aws"), ("kms.aws.region", &self.region), ("kms.aws.key-id", key)])
-    }
-
-    fn unknown_key(&self) -> String {
-        "00000000-1111-2222-3333-444444444444".to_owned()
-    }
-
-    fn unwrap_request(&self) -> &'static str {
-        "TrentService.Decrypt"
     }
 }
 

@@ -42,17 +42,6 @@ impl Provider for Azure {
         Ok(Box::new(Started { kind: *self, server: Server::start(options)? }))
     }
 
-    fn cloud(&self) -> Option<Result<Box<dyn Service>, Missing>> {
-        let variable = |name: &str| std::env::var(name).map_err(|_| Missing(format!("{name} is not set")));
-        let cloud = || {
-            let (vault, key) =
-                (variable("SEALPOINT_TEST_AZURE_VAULT_URL")?, variable("SEALPOINT_TEST_AZURE_KEY_NAME")?);
-            let secret_file = variable("SEALPOINT_TEST_AZURE_CLIENT_SECRET_FILE").ok();
-            Ok(Box::new(Cloud { vault, key, secret_file }) as Box<dyn Service>)
-        };
-        Some(cloud())
-    }
-
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
         &[("destroyed_version", "versions are not deleted, only whole keys (see azure::unknown_version)")]
     }
@@ -161,28 +150,5 @@ impl Service for Started {
             (permission.to_owned(), settings)
         };
         all.into_iter().map(without).collect()
-    }
-}
-
-/// The user's own vault, with whatever credential the environment offers.
-struct Cloud {
-    vault: String,
-    key: String,
-    secret_file: Option<String>,
-}
-
-impl Service for Cloud {
-    fn upstream(&self) -> Option<String> {
-        None
-    }
-
-    fn new_key(&self) -> String {
-        self.key.clone()
-    }
-
-    fn settings(&self, key: &str, _: Option<&Route>) -> Pairs {
-        let mut settings = server::anonymous(key, &self.vault);
-        settings.extend(self.secret_file.iter().map(|file| ("kms.azure.client-secret-file".to_owned(), file.clone())));
-        settings
     }
 }

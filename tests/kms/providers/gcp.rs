@@ -2,7 +2,6 @@
 //! client. Our clients are service accounts with a key file.
 
 mod cases;
-mod cloud;
 mod server;
 
 use std::process::Command;
@@ -53,10 +52,6 @@ impl Provider for Gcp {
         let all = [&PERMISSIONS[..], &["cloudkms.cryptoKeyVersions.update"]].concat();
         let everything = server.key_file(folder.path(), &server.account(&all));
         Ok(Box::new(CloudKms { server, folder, everything, _child: child }))
-    }
-
-    fn cloud(&self) -> Option<Result<Box<dyn Service>, Missing>> {
-        Some(cloud::from_environment())
     }
 
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {

@@ -12,8 +12,6 @@ use crate::proxy::Route;
 
 pub struct Local;
 
-const NO_NETWORK: &str = "a file has no network";
-
 impl Provider for Local {
     fn name(&self) -> &'static str {
         "local"
@@ -30,27 +28,17 @@ impl Provider for Local {
         Ok(Box::new(keyring))
     }
 
+    fn has_network(&self) -> bool {
+        false
+    }
+
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("disabled_key", "the current version of a key cannot be disabled, only older ones"),
             ("pending_deletion", "keys of a keyring are not deleted"),
             ("disabled_version_by_us", "versions are disabled by `sealpoint keyring disable`, not by the client"),
             ("destroyed_version", "versions of a keyring are not destroyed"),
-            ("wrong_lengths", "the client makes the keys itself, there is no answer to alter"),
-            ("rate_limit", "a file does not throttle"),
-            ("status_500", NO_NETWORK),
-            ("status_503", NO_NETWORK),
-            ("half_answer", NO_NETWORK),
-            ("garbled_answer", NO_NETWORK),
-            ("dropped_request", NO_NETWORK),
-            ("latency", NO_NETWORK),
-            ("refused", NO_NETWORK),
-            ("silent", NO_NETWORK),
-            ("unknown_issuer", NO_NETWORK),
-            ("tls_1_1", NO_NETWORK),
-            ("connecting_needs_no_network", NO_NETWORK),
             ("expired_credentials", "a passphrase does not expire"),
-            ("clock_skew", "there is only one clock"),
             ("permissions", "whoever may read the file may do everything"),
         ]
     }

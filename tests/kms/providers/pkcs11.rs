@@ -35,6 +35,10 @@ impl Provider for Pkcs11 {
         Ok(Box::new(Hsm { device, mechanism: self.0 }))
     }
 
+    fn has_network(&self) -> bool {
+        false
+    }
+
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("pending_deletion", "tokens delete keys at once"),
