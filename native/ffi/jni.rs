@@ -621,7 +621,11 @@ fn throw(env: &mut EnvUnowned, error: &Error) {
             )?
             .l()?;
         let exception = env.cast_local::<jni::objects::JThrowable>(exception)?;
-        env.throw(exception)
+        match env.throw(exception) {
+            // So it says that an exception is pending now, as it should be.
+            Err(jni::errors::Error::JavaException) => Ok(()),
+            outcome => outcome,
+        }
     });
     if !matches!(thrown.into_outcome(), Outcome::Ok(())) {
         // Nothing is left to tell Java with; the pending exception, if any, tells it.
