@@ -29,6 +29,8 @@ use errors::Fault;
 use key::Version;
 use token::{Access, Token};
 
+pub use module::lock_of;
+
 /// One key of a token.
 #[derive(Clone)]
 pub struct Pkcs11Client {

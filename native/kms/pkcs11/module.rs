@@ -2,7 +2,7 @@
 //! (the JVM's SunPKCS11, for instance).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as ModuleError, RvError};
@@ -28,6 +28,19 @@ pub fn module(path: &Path) -> Result<Pkcs11, Fault> {
     initialize(&module)?;
     loaded.push((path.to_owned(), module.clone()));
     Ok(module)
+}
+
+/// Held for reading by calls, and alone by those that make or change keys: SoftHSM 2.6 breaks a key that is made while
+/// another thread looks for keys (softhsm/SoftHSMv2 issue 573), and making keys is rare. Whoever else makes keys by this module in this process holds it alone as well.
+pub fn lock_of(path: &Path) -> Arc<RwLock<()>> {
+    static LOCKS: Mutex<Vec<(PathBuf, Arc<RwLock<()>>)>> = Mutex::new(Vec::new());
+    let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, lock)) = locks.iter().find(|(known, _)| known == path) {
+        return Arc::clone(lock);
+    }
+    let lock = Arc::new(RwLock::new(()));
+    locks.push((path.to_owned(), Arc::clone(&lock)));
+    lock
 }
 
 /// Makes the module ready, unless somebody did before.

@@ -15,7 +15,7 @@ use crate::config::Pkcs11Config;
 use crate::error::{Kind, Result};
 use crate::kms::credential_file;
 use crate::kms::pkcs11::errors::Fault;
-use crate::kms::pkcs11::module::{initialize, module, slot_of};
+use crate::kms::pkcs11::module::{initialize, lock_of, module, slot_of};
 
 /// The most calls at a time, each on a thread and a session of its own. Modules block: with more of them a token that
 /// hangs would hold ever more threads.
@@ -92,6 +92,11 @@ impl Token {
     }
 
     fn attempt<T>(&self, access: Access, work: &impl Fn(&Session) -> Result<T, Fault>) -> Result<T, Fault> {
+        let lock = lock_of(&self.module);
+        let (_shared, _alone) = match access {
+            Access::Read => (Some(lock.read().unwrap_or_else(PoisonError::into_inner)), None),
+            Access::Write => (None, Some(lock.write().unwrap_or_else(PoisonError::into_inner))),
+        };
         let kept = if access == Access::Read { self.idle().pop() } else { None };
         let session = match kept {
             Some(session) => {

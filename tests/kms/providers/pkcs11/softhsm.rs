@@ -191,6 +191,8 @@ impl Device {
     }
 
     fn with<T>(&self, token: &str, work: impl FnOnce(&Session) -> T) -> T {
+        let lock = sealpoint::kms::pkcs11::lock_of(&self.module);
+        let _alone = lock.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let context = self.context.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let slots = context.get_slots_with_token().expect("there are slots");
         let labelled =
