@@ -65,9 +65,10 @@ impl Arguments {
     }
 }
 
+type Check = fn(&[Box<dyn Provider>]);
+
 /// What the suite holds itself to.
-const OWN: &[(&str, fn(&[Box<dyn Provider>]))] =
-    &[(documentation::TEST, documentation::check), (proxy::TEST, |_| proxy::check())];
+const OWN: &[(&str, Check)] = &[(documentation::TEST, documentation::check), (proxy::TEST, |_| proxy::check())];
 
 /// One case of one provider.
 struct Test<'p> {
@@ -79,9 +80,9 @@ struct Test<'p> {
 /// Runs what the command line asks for.
 pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
     let cloud = std::env::var(cloud::VARIABLE).ok();
-    let taken = |provider: &&Box<dyn Provider>| cloud.as_ref().is_none_or(|cloud| provider.name() == cloud);
+    let taken = |provider: &dyn Provider| cloud.as_ref().is_none_or(|cloud| provider.name() == cloud);
     let mut tests = Vec::new();
-    for provider in providers.iter().filter(taken) {
+    for provider in providers.iter().filter(|provider| taken(&***provider)) {
         // What only one service has is about its server in the tests.
         let own_cases = if cloud.is_some() { Vec::new() } else { provider.own_cases() };
         for case in cases::all().into_iter().chain(own_cases) {
