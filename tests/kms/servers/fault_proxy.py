@@ -234,8 +234,9 @@ class OldListener:
                 return
             try:
                 connection.settimeout(10)
-                self.tls.wrap_socket(connection, server_side=True).close()
+                agreed = self.tls.wrap_socket(connection, server_side=True)
                 self.counts["TLS 1.1"] = self.counts.get("TLS 1.1", 0) + 1
+                agreed.close()
             except OSError:
                 connection.close()
 
