@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use sealpoint::clock::SystemClock;
 use sealpoint::config::EncryptionConfig;
 use sealpoint::context::EncryptionContext;
 use sealpoint::error::{Error, Kind, Result};
 use sealpoint::kms::over::{self, Budget, Surroundings};
-use sealpoint::kms::{self, Clients, KeySpec, KmsClient, Probe};
+use sealpoint::kms::{self, Clients, KeySpec, KmsClient, Need, Probe};
 use sealpoint::secret::Secret;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -31,9 +31,32 @@ pub struct Test {
     /// The configuration
     #[arg(long, env = "SEALPOINT_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    /// Whose permissions the configuration's credentials must have
+    #[arg(long, value_enum, default_value_t = Role::Jobmanager)]
+    role: Role,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Who runs with these credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Seals and opens
+    Taskmanager,
+    /// Looks after the key as well: lists versions, rewraps, rotates
+    Jobmanager,
+}
+
+impl Role {
+    /// True if this role needs it, where a data key is wrapped by so many key services.
+    fn needs(self, need: Need, slots: usize) -> bool {
+        match need {
+            Need::Data => true,
+            Need::Fallback => slots > 1 || self == Role::Jobmanager,
+            Need::Care => self == Role::Jobmanager,
+        }
+    }
 }
 
 /// The arguments of `sealpoint kms bench`.
@@ -102,7 +125,9 @@ async fn test(arguments: &Test) -> Result<()> {
     let mut failures: Vec<Error> = Vec::new();
     let mut out = Vec::new();
     for place in places(&config, &clients, config.tenants.open()) {
-        let probes = place.client.probe().await;
+        let slots = config.kms_slots_of(&place.tenant).len();
+        let mut probes = place.client.probe().await;
+        probes.retain(|probe| arguments.role.needs(probe.need, slots));
         if !arguments.json {
             println!("{}", place.name());
             probes.iter().for_each(show);
@@ -314,5 +339,13 @@ mod tests {
         let one = Timings { taken: vec![Duration::from_millis(7)], ..Timings::default() };
         assert_eq!([1, 50, 99, 100].map(|percent| one.percentile(percent)), [Some(7.0); 4]);
         assert_eq!(Timings::default().percentile(50), None);
+    }
+
+    #[test]
+    fn a_taskmanager_needs_no_more_than_sealing_and_opening_do() {
+        let needs = |role: Role, slots| [Need::Data, Need::Fallback, Need::Care].map(|need| role.needs(need, slots));
+        assert_eq!(needs(Role::Taskmanager, 1), [true, false, false]);
+        assert_eq!(needs(Role::Taskmanager, 2), [true, true, false]);
+        assert_eq!(needs(Role::Jobmanager, 1), [true, true, true]);
     }
 }

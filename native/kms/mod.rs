@@ -86,10 +86,10 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
     /// Tries each permission that sealing, opening and rotating need, as far as that changes nothing.
     async fn probe(&self) -> Vec<Probe>;
 
-    /// Proves that the key can be reached and used; the error names what is missing.
+    /// Proves that the key can be reached, and used to seal and to open; the error names what is missing.
     async fn test_connection(&self) -> Result<()> {
-        let probes = self.probe().await;
-        probes.into_iter().try_for_each(|probe| probe.outcome.map_err(|error| error.at(probe.permission)))
+        let mut needed = self.probe().await.into_iter().filter(|probe| probe.need == Need::Data);
+        needed.try_for_each(|probe| probe.outcome.map_err(|error| error.at(probe.permission)))
     }
 }
 
@@ -98,8 +98,34 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
 pub struct Probe {
     /// As the key service names the permission, such as `kms:Decrypt`.
     pub permission: String,
+    /// Who needs it.
+    pub need: Need,
     /// What came of it.
     pub outcome: Result<()>,
+}
+
+/// Who needs a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Every process that seals and opens.
+    Data,
+    /// Every such process where a data key is wrapped by several key services.
+    Fallback,
+    /// Only who looks after the key: rotates it, lists its versions, rewraps data keys.
+    Care,
+}
+
+impl Probe {
+    /// What came of trying a permission that every process needs.
+    pub fn new(permission: impl Into<String>, outcome: Result<()>) -> Probe {
+        Probe { permission: permission.into(), need: Need::Data, outcome }
+    }
+
+    /// The same, where not everyone needs it.
+    #[must_use]
+    pub fn needed_for(self, need: Need) -> Probe {
+        Probe { need, ..self }
+    }
 }
 
 /// A data key as the key service returns it: safe to store beside the data.

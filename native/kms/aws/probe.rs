@@ -10,8 +10,8 @@ use aws_sdk_kms::types::{DataKeySpec, DryRunModifierType};
 
 use crate::context::EncryptionContext;
 use crate::error::{Error, Result};
-use crate::kms::Probe;
 use crate::kms::aws::{AwsKmsClient, errors, pairs};
+use crate::kms::{Need, Probe};
 
 /// The context of the probes; a policy that looks at contexts has to allow it too.
 const CONTEXT: (&str, &str) = ("sealpoint:probe", "1");
@@ -22,7 +22,7 @@ impl AwsKmsClient {
     pub(super) async fn probe_all(&self) -> Vec<Probe> {
         let context = match EncryptionContext::new([CONTEXT]) {
             Ok(context) => pairs(&context),
-            Err(error) => return vec![probe("kms:GenerateDataKey", Err(error))],
+            Err(error) => return vec![Probe::new("kms:GenerateDataKey", Err(error))],
         };
         let (sdk, key) = (&self.service.sdk, self.keys.text());
         let mut wrapped = None;
@@ -54,17 +54,18 @@ impl AwsKmsClient {
             request.set_destination_encryption_context(context.clone()).send()
         };
         let described = self.describe().await;
+        let care = |permission: &str, outcome| Probe::new(permission, outcome).needed_for(Need::Care);
         let mut probes = vec![
-            probe("kms:GenerateDataKey", drawn),
-            probe("kms:Decrypt", self.dry("Decrypt", open).await.map(drop)),
-            probe("kms:Encrypt", self.dry("Encrypt", wrap).await.map(drop)),
-            probe("kms:ReEncrypt*", self.dry("ReEncrypt", rewrap).await.map(drop)),
-            probe("kms:DescribeKey", described.as_ref().map(drop).map_err(Error::clone)),
+            Probe::new("kms:GenerateDataKey", drawn),
+            Probe::new("kms:Decrypt", self.dry("Decrypt", open).await.map(drop)),
+            Probe::new("kms:Encrypt", self.dry("Encrypt", wrap).await.map(drop)).needed_for(Need::Fallback),
+            care("kms:ReEncrypt*", self.dry("ReEncrypt", rewrap).await.map(drop)),
+            care("kms:DescribeKey", described.as_ref().map(drop).map_err(Error::clone)),
         ];
         // An alias has no rotations: without its key's ARN there is nothing to ask about.
         let arn = described.ok().and_then(|key| key.arn).or_else(|| (!key.contains("alias/")).then(|| key.to_owned()));
         if let Some(arn) = arn {
-            probes.push(probe("kms:ListKeyRotations", self.rotations(&arn).await.map(drop)));
+            probes.push(care("kms:ListKeyRotations", self.rotations(&arn).await.map(drop)));
         }
         probes
     }
@@ -82,8 +83,4 @@ impl AwsKmsClient {
             Err(error) => Err(errors::explain(&error, self.call(action))),
         }
     }
-}
-
-fn probe(permission: &str, outcome: Result<()>) -> Probe {
-    Probe { permission: permission.to_owned(), outcome }
 }

@@ -318,7 +318,7 @@ impl KmsClient for AzureKmsClient {
         let key = self.key_in_use().await;
         let algorithm = key.as_ref().map_or_else(|_| self.likely_algorithm(), |key| key.algorithm);
         let is_hsm = self.vault.is_hsm() || algorithm == Algorithm::A256Gcm;
-        let probe = |operation: Operation, outcome| Probe { permission: operation.permission(is_hsm), outcome };
+        let probe = |operation: Operation, outcome| Probe::new(operation.permission(is_hsm), outcome);
         let looked = key.map(drop);
         let denied = looked.as_ref().is_err_and(|error| error.kind() == Kind::AccessDenied);
         if looked.is_err() && !denied {

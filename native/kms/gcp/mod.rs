@@ -22,7 +22,7 @@ use crate::config::{GcpKmsConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::timestamp::rfc3339;
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{KeySpec, KeyVersion, KmsClient, Need, Probe, WrappedKey};
 use crate::secret::Secret;
 
 use errors::Operation;
@@ -252,7 +252,18 @@ impl KmsClient for GcpKmsClient {
     }
 
     async fn probe(&self) -> Vec<Probe> {
-        let named = |operation: Operation, outcome| Probe { permission: operation.permission().to_owned(), outcome };
+        let named = |operation: Operation, outcome| {
+            let need = match operation {
+                Operation::Encrypt | Operation::Decrypt => Need::Data,
+                Operation::GetKey
+                | Operation::ListVersions
+                | Operation::CreateVersion
+                | Operation::SetPrimary
+                | Operation::SetState
+                | Operation::TestPermissions => Need::Care,
+            };
+            Probe::new(operation.permission(), outcome).needed_for(need)
+        };
         let (wrapped, unwrapped) = self.try_out().await;
         let mut asked = vec![Operation::CreateVersion, Operation::SetPrimary];
         if unwrapped.is_none() {

@@ -166,7 +166,7 @@ impl KmsClient for LocalHsmClient {
             let opened = self.unwrap(&self.wrap(&probe, &context)?, &context)?;
             if opened.expose() == probe.expose() { Ok(()) } else { Err(self.broken()) }
         };
-        vec![Probe { permission: format!("read {}", self.path().display()), outcome: works() }]
+        vec![Probe::new(format!("read {}", self.path().display()), works())]
     }
 }
 

@@ -192,7 +192,7 @@ impl<A: Around> KmsClient for Over<A> {
             return self.inner.probe().await;
         }
         let probes = self.call(Operation::Probe, &|| Box::pin(async { Ok(self.inner.probe().await) })).await;
-        probes.unwrap_or_else(|error| vec![Probe { permission: "any call at all".to_owned(), outcome: Err(error) }])
+        probes.unwrap_or_else(|error| vec![Probe::new("any call at all", Err(error))])
     }
 }
 

@@ -130,6 +130,6 @@ impl KmsClient for Scripted {
     }
 
     async fn probe(&self) -> Vec<Probe> {
-        vec![Probe { permission: "scripted".into(), outcome: self.call(|| Ok(())).await }]
+        vec![Probe::new("scripted", self.call(|| Ok(())).await)]
     }
 }

@@ -246,7 +246,7 @@ impl KmsClient for Pkcs11Client {
     }
 
     async fn probe(&self) -> Vec<Probe> {
-        let probe = |permission: &str, outcome| Probe { permission: permission.to_owned(), outcome };
+        let probe = |permission: &str, outcome| Probe::new(permission, outcome);
         let mut probes = vec![probe("C_Login", self.run(Access::Read, |_, _| Ok(())).await)];
         if probes.iter().all(|probe| probe.outcome.is_ok()) {
             let found = self.run(Access::Read, |key, session| key.versions(session).map(drop)).await;

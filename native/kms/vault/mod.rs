@@ -227,7 +227,7 @@ impl VaultClient {
     async fn probe_all(&self) -> Vec<Probe> {
         let probe = |action: Action, outcome| {
             let path = action.path(&self.target.mount, &self.target.key);
-            Probe { permission: format!("{path} [{}]", action.capability()), outcome }
+            Probe::new(format!("{path} [{}]", action.capability()), outcome)
         };
         let read = self.read().await.and_then(|key| key.check().map_err(|error| error.at(&self.kek)));
         // Without the key, or without knowing that it is there, nothing may be wrapped: the server might create it.
