@@ -51,7 +51,10 @@ class KeyServiceIT {
             try (Cluster cluster = Cluster.start(spec(storage), workDir.resolve("cluster"))) {
                 Job job = cluster.submit(JOB).awaitRunning().pace(PACE);
                 job.awaitCheckpoints(3);
-                survivesOutage(job, keys);
+                // SoftHSM finds a token whose files were away in no process that had it before: there is no coming back to wait for.
+                if (!kms.equals("pkcs11")) {
+                    survivesOutage(job, keys);
+                }
                 checkpoint = job.cancel();
                 assertEquals(List.of(), cluster.faults());
             }
