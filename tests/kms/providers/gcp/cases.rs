@@ -207,6 +207,7 @@ fn roles(fixture: &Fixture) {
     let folder = folder();
     let (_, _, settings) = account_with(fixture, &folder, &task_manager);
     let client = fixture.client(&settings);
+    ok(client.test_connection());
     let (drawn, wrapped) = ok(client.data_key(&tenant("a")));
     assert_eq!(ok(client.unwrap(&wrapped, &tenant("a"))), drawn);
     for (outcome, missing) in [
