@@ -102,7 +102,8 @@ fn every_test_that_holds_up_a_claim_exists() {
         let names: Vec<&str> = proofs.split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty(), "no test holds up: {row}");
         for name in names {
-            let defined = [format!("fn {name}("), format!("void {name}("), format!("class {name} ")];
+            let defined =
+                [format!("fn {name}("), format!("void {name}("), format!("class {name} "), format!("name: \"{name}\"")];
             let exists = sources.iter().any(|source| defined.iter().any(|form| source.contains(form.as_str())));
             assert!(exists, "docs/SECURITY.md names {name}, which does not exist");
             named += 1;
