@@ -143,7 +143,7 @@ public final class Demo {
         cluster.awaitReady();
         String[] savepoint = new String[1];
         stage.prove("stopped with a savepoint at parallelism 2, restored at 4, exact", () -> {
-            Job two = cluster.submit(JOB).awaitRunning().pace(20_000);
+            Job two = cluster.submit(JOB).awaitRunning().pace(8_000);
             watch(two, 4 * CUSTOMERS, 1);
             savepoint[0] = two.stop(Job.Format.CANONICAL);
             JsonNode statistics = two.checkpointStatistics().get("latest").get("savepoint");
