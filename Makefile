@@ -54,7 +54,7 @@ kms-env: test-tools # what test-kms starts
 
 miri: ## the tests that need no C code, under Miri, where it is installed
 	@if cargo +nightly miri --version >/dev/null 2>&1; then \
-	    MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib -- envelope context secret metrics epochs clock; \
+	    MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib --no-default-features -- envelope:: context::tests secret::tests metrics::tests epochs::tests clock::tests; \
 	else \
 	    echo "NOT RUN: Miri is missing; rustup toolchain install nightly --component miri,rust-src"; \
 	fi
