@@ -180,6 +180,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and nothing for Miri to see")]
     fn a_long_file_keeps_few_places_all_over_it() {
         let mut trail = Trail::new(1);
         let length = 100_000;
