@@ -58,8 +58,15 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
     /// Unwraps what [`encrypt`](Self::encrypt) gave, under the version that wrapped it and the same context.
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret>;
 
-    /// Draws a fresh data key and wraps it.
-    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)>;
+    /// Draws a fresh data key and wraps it: here, unless the service draws it.
+    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
+        let length = match spec {
+            KeySpec::Aes256 => 32,
+        };
+        let secret = Secret::random(length)?;
+        let wrapped = self.encrypt(&secret, context).await?;
+        Ok((secret, wrapped))
+    }
 
     /// The version that new data keys are wrapped under.
     async fn current_key_version(&self) -> Result<KeyVersion>;

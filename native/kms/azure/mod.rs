@@ -27,7 +27,7 @@ use crate::config::{AzureAlgorithm, AzureKeyVaultConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::bind::{bind, unbind};
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 use algorithm::{Algorithm, Operation};
 use key::KeyInUse;
@@ -270,15 +270,6 @@ impl KmsClient for AzureKmsClient {
 
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
         self.unwrap(wrapped, context).await
-    }
-
-    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
-        let length = match spec {
-            KeySpec::Aes256 => DATA_KEY_LEN,
-        };
-        let data_key = Secret::random(length)?;
-        let wrapped = self.wrap(&data_key, context).await?;
-        Ok((data_key, wrapped))
     }
 
     async fn current_key_version(&self) -> Result<KeyVersion> {

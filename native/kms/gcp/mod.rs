@@ -179,15 +179,6 @@ impl KmsClient for GcpKmsClient {
         })
     }
 
-    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
-        let length = match spec {
-            KeySpec::Aes256 => 32,
-        };
-        let secret = Secret::random(length)?;
-        let wrapped = self.wrap(&secret, context).await?;
-        Ok((secret, wrapped))
-    }
-
     async fn current_key_version(&self) -> Result<KeyVersion> {
         match self.read_key().await?.primary {
             Some(primary) => self.describe(Operation::GetKey, &primary),

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::config::KeyringConfig;
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 pub use keyring::{Key, Keyring, KeyringFile, Version};
@@ -125,15 +125,6 @@ impl KmsClient for LocalHsmClient {
 
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
         self.unwrap(wrapped, context)
-    }
-
-    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
-        let length = match spec {
-            KeySpec::Aes256 => 32,
-        };
-        let secret = Secret::random(length)?;
-        let wrapped = self.wrap(&secret, context)?;
-        Ok((secret, wrapped))
     }
 
     async fn current_key_version(&self) -> Result<KeyVersion> {

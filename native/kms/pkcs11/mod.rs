@@ -21,7 +21,7 @@ use cryptoki::session::Session;
 use crate::config::{KmsTransport, Pkcs11Config, Pkcs11Mechanism};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 use cipher::Cipher;
@@ -212,15 +212,6 @@ impl KmsClient for Pkcs11Client {
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
         let (wrapped, context) = (wrapped.clone(), context.clone());
         self.run(Access::Read, move |key, session| key.unwrap(session, &wrapped, &context)).await
-    }
-
-    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
-        let length = match spec {
-            KeySpec::Aes256 => 32,
-        };
-        let secret = Secret::random(length)?;
-        let wrapped = self.encrypt(&secret, context).await?;
-        Ok((secret, wrapped))
     }
 
     async fn current_key_version(&self) -> Result<KeyVersion> {

@@ -25,7 +25,7 @@ use crate::config::{KmsTransport, VaultConfig};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::http::Answer;
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::{MAX_LEN, Secret};
 
 use errors::{Action, Target};
@@ -300,15 +300,6 @@ impl KmsClient for VaultClient {
 
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
         self.unwrap(wrapped, context).await
-    }
-
-    async fn generate_data_key(&self, spec: KeySpec, context: &EncryptionContext) -> Result<(Secret, WrappedKey)> {
-        let length = match spec {
-            KeySpec::Aes256 => 32,
-        };
-        let secret = Secret::random(length)?;
-        let wrapped = self.encrypt(&secret, context).await?;
-        Ok((secret, wrapped))
     }
 
     async fn current_key_version(&self) -> Result<KeyVersion> {
