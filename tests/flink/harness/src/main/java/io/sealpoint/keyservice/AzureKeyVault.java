@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Our own server of tests/kms in the place of Azure Key Vault, over TLS, with logins by a client secret. */
-final class AzureKeyVault implements KeyService {
+final class AzureKeyVault implements ServedKeyService {
 
     private static final String KEY = "flink-state";
     private static final String API = "?api-version=7.4";
@@ -70,13 +70,8 @@ final class AzureKeyVault implements KeyService {
     }
 
     @Override
-    public void kill() {
-        server.close();
-    }
-
-    @Override
-    public void revive() throws IOException, InterruptedException {
-        server.start();
+    public ServerProcess server() {
+        return server;
     }
 
     @Override
@@ -93,11 +88,6 @@ final class AzureKeyVault implements KeyService {
     @Override
     public List<String> complaint() {
         return List.of(address, KEY, "enable");
-    }
-
-    @Override
-    public void close() {
-        server.close();
     }
 
     private void enable(boolean enabled) throws IOException, InterruptedException {

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Our own server of tests/kms in the place of Google Cloud KMS, called as a service account. */
-final class GoogleKms implements KeyService {
+final class GoogleKms implements ServedKeyService {
 
     private static final String RING = "projects/acme-flink/locations/europe-west1/keyRings/flink";
     private static final String KEY = RING + "/cryptoKeys/state";
@@ -63,13 +63,8 @@ final class GoogleKms implements KeyService {
     }
 
     @Override
-    public void kill() {
-        server.close();
-    }
-
-    @Override
-    public void revive() throws IOException, InterruptedException {
-        server.start();
+    public ServerProcess server() {
+        return server;
     }
 
     @Override
@@ -86,10 +81,5 @@ final class GoogleKms implements KeyService {
     @Override
     public List<String> complaint() {
         return List.of(KEY, "enable");
-    }
-
-    @Override
-    public void close() {
-        server.close();
     }
 }

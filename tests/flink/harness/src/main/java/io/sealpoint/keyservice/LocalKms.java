@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 
 /** local-kms for AWS KMS: it keeps its keys on disk, and refuses a disabled key. It checks no signature and no permission. */
-final class LocalKms implements KeyService {
+final class LocalKms implements ServedKeyService {
 
     private static final String REGION = "eu-west-1";
 
@@ -60,13 +60,8 @@ final class LocalKms implements KeyService {
     }
 
     @Override
-    public void kill() {
-        server.close();
-    }
-
-    @Override
-    public void revive() throws IOException, InterruptedException {
-        server.start();
+    public ServerProcess server() {
+        return server;
     }
 
     @Override
@@ -83,11 +78,6 @@ final class LocalKms implements KeyService {
     @Override
     public List<String> complaint() {
         return List.of(keyArn, "enable");
-    }
-
-    @Override
-    public void close() {
-        server.close();
     }
 
     private JsonNode call(String action, Map<String, ?> body) throws IOException, InterruptedException {

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 
 /** OpenBao, the real server: its keys on disk, so that it survives being killed; a token that may wrap and unwrap, and no more. */
-final class OpenBao implements KeyService {
+final class OpenBao implements ServedKeyService {
 
     private static final String KEY = "flink-state";
 
@@ -92,13 +92,13 @@ final class OpenBao implements KeyService {
     }
 
     @Override
-    public void kill() {
-        server.close();
+    public ServerProcess server() {
+        return server;
     }
 
     @Override
     public void revive() throws IOException, InterruptedException {
-        server.start();
+        ServedKeyService.super.revive();
         unseal();
     }
 
@@ -116,11 +116,6 @@ final class OpenBao implements KeyService {
     @Override
     public List<String> complaint() {
         return List.of(address, "unseal it");
-    }
-
-    @Override
-    public void close() {
-        server.close();
     }
 
     /** It answers with errors for a moment after its start, and is not active at once after its unsealing. */
