@@ -208,8 +208,8 @@ mod tests {
         Target { address: "https://vault:8200".to_owned(), mount: "transit".to_owned(), key: "state".to_owned() }
     }
 
-    /// The bodies are those of OpenBao 2.7.2, recorded with curl, but for the lines that say "Vault", which follow
-    /// HashiCorp's published source.
+    /// The bodies are those of OpenBao 2.7.2, recorded with curl, but for the lines that say "Vault": those follow
+    /// the wording of HashiCorp's Vault, and were not recorded from one.
     #[test]
     fn every_answer_of_the_server_is_the_right_kind() {
         use Action::{Configure, Decrypt, Encrypt, Read, Rotate};
