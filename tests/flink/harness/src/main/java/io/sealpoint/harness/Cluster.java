@@ -3,8 +3,6 @@ package io.sealpoint.harness;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -35,13 +33,14 @@ public final class Cluster implements AutoCloseable {
     private Cluster(ClusterSpec spec, Path workDir) throws IOException {
         this.spec = spec;
         this.workDir = Files.createDirectories(workDir);
-        int[] free = freePorts(2);
+        String rpcPort = String.valueOf(Ports.free());
+        int restPort = Ports.free();
         addresses.put("jobmanager.rpc.address", "127.0.0.1");
         addresses.put("rest.address", "127.0.0.1");
-        addresses.put("jobmanager.rpc.port", String.valueOf(free[0]));
-        addresses.put("rest.port", String.valueOf(free[1]));
-        addresses.put("rest.bind-port", String.valueOf(free[1]));
-        rest = new Rest(free[1]);
+        addresses.put("jobmanager.rpc.port", rpcPort);
+        addresses.put("rest.port", String.valueOf(restPort));
+        addresses.put("rest.bind-port", String.valueOf(restPort));
+        rest = new Rest(restPort);
     }
 
     /** Returns once every TaskManager has registered; an error holds the logs. */
@@ -256,23 +255,6 @@ public final class Cluster implements AutoCloseable {
             return Path.of(Cluster.class.getProtectionDomain().getCodeSource().getLocation().toURI()).toString();
         } catch (java.net.URISyntaxException e) {
             throw new IllegalStateException(e);
-        }
-    }
-
-    private static int[] freePorts(int count) throws IOException {
-        List<ServerSocket> held = new ArrayList<>();
-        try {
-            int[] ports = new int[count];
-            for (int i = 0; i < count; i++) {
-                ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
-                held.add(socket);
-                ports[i] = socket.getLocalPort();
-            }
-            return ports;
-        } finally {
-            for (ServerSocket socket : held) {
-                socket.close();
-            }
         }
     }
 }

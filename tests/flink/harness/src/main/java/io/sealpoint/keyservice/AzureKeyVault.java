@@ -1,6 +1,7 @@
 package io.sealpoint.keyservice;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sealpoint.harness.Ports;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,8 +24,8 @@ final class AzureKeyVault implements ServedKeyService {
 
     AzureKeyVault(Path folder) throws IOException, InterruptedException {
         Files.createDirectories(folder);
-        int port = ServerProcess.freePort();
-        int controlPort = ServerProcess.freePort();
+        int port = Ports.free();
+        int controlPort = Ports.free();
         address = "https://localhost:" + port;
         authority = folder.resolve("ca.pem");
         // Its standard input is the leash's: it is killed, and does not end by itself.

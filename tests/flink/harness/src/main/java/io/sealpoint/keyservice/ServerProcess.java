@@ -2,7 +2,6 @@ package io.sealpoint.keyservice;
 
 import java.io.IOException;
 import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -74,12 +73,6 @@ final class ServerProcess implements AutoCloseable {
 
     String log() throws IOException {
         return new String(Files.readAllBytes(log), StandardCharsets.UTF_8);
-    }
-
-    static int freePort() throws IOException {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
-        }
     }
 
     private boolean listens() {
