@@ -14,9 +14,11 @@ use crate::error::{Kind, Result};
 use crate::keys::data_key::DataKey;
 use crate::keys::epochs::Epochs;
 use crate::keys::key_cache::{CacheKey, KeyCache};
+use crate::keys::renewal::{Renewal, Target};
 use crate::keys::service::KeyService;
 use crate::keys::tenant_ring::{Adopted, TenantRing};
 use crate::kms::Clients;
+use crate::kms::over::Budget;
 use crate::metrics::EncryptionMetrics;
 
 /// Draws, hands out and unwraps data keys. Any number of threads may use it; calls to the key service run on `runtime`,
@@ -100,6 +102,12 @@ impl KeyRing {
             let held = self.rings.get(tenant).and_then(|ring| ring.holding(id, section));
             held.map_or_else(|| self.service.unwrap(id, tenant, slots, section), Ok)
         })
+    }
+
+    /// Wraps data keys anew, under the configured keys that `target` says; refuses a name that the configuration lacks.
+    /// With a budget, each call to a key service waits for its turn in it.
+    pub fn renewal(&self, target: Target, budget: Option<Arc<Budget>>) -> Result<Renewal> {
+        Renewal::new(Arc::clone(&self.service), target, budget)
     }
 
     /// How many data keys, and refusals, are cached for a tenant.

@@ -3,7 +3,7 @@
 //! [`KeyRing`] is the whole of it to the engine. It asks the key services only on the runtime thread (`service`), several
 //! of them in order (`hedge`), keeps one current and one prefetched key a tenant (`tenant_ring`) through their outages
 //! (`outage`), has those wrap a key in the end that could not at first (`completion`), and remembers unwrapped ones
-//! ([`KeyCache`]). What may be opened at all is decided by the configuration (`policy`), on every call.
+//! ([`KeyCache`]). A [`Renewal`] has them wrap data keys anew. What may be opened at all is decided by the configuration (`policy`), on every call.
 
 mod completion;
 mod data_key;
@@ -14,6 +14,7 @@ mod key_cache;
 mod key_ring;
 mod outage;
 mod policy;
+mod renewal;
 mod service;
 mod tenant_ring;
 
@@ -26,3 +27,4 @@ pub use crate::clock::{Clock, SystemClock};
 pub use data_key::DataKey;
 pub use key_cache::{CacheKey, KeyCache};
 pub use key_ring::KeyRing;
+pub use renewal::{Renewal, Renewed, Target, Wrapping};

@@ -29,22 +29,12 @@ impl Policy {
     /// that its data key is to be taken from.
     pub fn check(&self, head: &Head, slots: &[Slot]) -> Result<()> {
         let tenant = head.bound.tenant.as_str();
-        if !self.tenants.may_open(tenant) {
-            return Err(Kind::TenantNotAllowed.error(format_args!(
-                "the file belongs to tenant '{}', which is not among open-tenants",
-                tenant.escape_debug()
-            )));
-        }
+        self.check_binding(head)?;
         if !self.algorithms.contains(&head.algorithm) {
             return Err(Kind::SuiteNotAllowed.error(format_args!(
                 "the file is sealed with {}, which is not among allowed-algorithms",
                 head.algorithm.name()
             )));
-        }
-        if head.bound.context != self.context {
-            return Err(Kind::WrappedKey.error(
-                "the file is bound to another encryption context than the configured one: set encryption-context.* as it was when the file was sealed",
-            ));
         }
         let clients = self.clients.get(tenant).map_or(&[][..], Vec::as_slice);
         let may_open =
@@ -61,6 +51,28 @@ impl Policy {
             list(&mut slots.iter().map(|slot| (slot.provider.as_str(), slot.kek.as_str()))),
             short(tenant),
             list(&mut clients.iter().map(|client| (client.provider(), client.key_id()))),
+        )))
+    }
+
+    /// Refuses a file whose data key this process must not, or could not, unwrap whichever key wraps it.
+    pub fn check_binding(&self, head: &Head) -> Result<()> {
+        self.check_tenant(&head.bound.tenant)?;
+        if head.bound.context == self.context {
+            return Ok(());
+        }
+        Err(Kind::WrappedKey.error(
+            "the file is bound to another encryption context than the configured one: set encryption-context.* as it was when the file was sealed",
+        ))
+    }
+
+    /// Refuses a tenant that this process may not open files of.
+    pub fn check_tenant(&self, tenant: &str) -> Result<()> {
+        if self.tenants.may_open(tenant) {
+            return Ok(());
+        }
+        Err(Kind::TenantNotAllowed.error(format_args!(
+            "the file belongs to tenant '{}', which is not among open-tenants",
+            tenant.escape_debug()
         )))
     }
 

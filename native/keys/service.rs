@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::config::{EncryptionConfig, Require};
+use crate::config::{EncryptionConfig, KmsSlot, Require};
 use crate::context::EncryptionContext;
 use crate::envelope::{DataKeyId, Slot, encode_slots, slots};
 use crate::error::{Error, Kind, Result};
@@ -28,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct KeyService {
     clients: Clients,
+    /// How the configuration calls each tenant's clients, in their order.
+    names: Vec<String>,
     pub policy: Policy,
     runtime: Handle,
     timeout: Duration,
@@ -66,7 +68,9 @@ impl KeyService {
         let (timeout, hedge_after) = (config.kms_config.timeout, config.kms_config.hedge_after);
         let require = config.kms_config.require;
         let outages = OutageGauge::new(config.outage.seal_for, Arc::clone(&metrics));
-        Arc::new(KeyService { clients, policy, runtime, timeout, hedge_after, require, outages, clock, metrics })
+        let fallbacks = config.kms_fallbacks.iter().map(|slot| slot.name.clone());
+        let names = std::iter::once(KmsSlot::PRIMARY.to_owned()).chain(fallbacks).collect();
+        Arc::new(KeyService { clients, names, policy, runtime, timeout, hedge_after, require, outages, clock, metrics })
     }
 
     /// Starts work on the runtime thread.
@@ -146,8 +150,8 @@ impl KeyService {
         })
     }
 
-    /// Asks the tenant's clients in their configured order, each for the slots that are its own.
-    async fn unwrap_any(&self, id: DataKeyId, tenant: &str, slots: &[Slot], section: Vec<u8>) -> Result<DataKey> {
+    /// Asks the tenant's clients in their configured order, each for the slots that are its own. Runs on the runtime thread.
+    pub async fn unwrap_any(&self, id: DataKeyId, tenant: &str, slots: &[Slot], section: Vec<u8>) -> Result<DataKey> {
         let context = Arc::new(self.policy.wrapping_context(id, tenant)?);
         let pairs = self.clients_of(tenant).iter().flat_map(|client| {
             let own = move |slot: &&Slot| slot.provider == client.provider() && client.opens(&slot.kek);
@@ -211,7 +215,13 @@ impl KeyService {
         self.timeout.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX)) + GRACE
     }
 
-    fn clients_of(&self, tenant: &str) -> &[Arc<dyn KmsClient>] {
+    /// How the configuration calls the clients of every tenant, in their order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The key services of a tenant, in their configured order.
+    pub fn clients_of(&self, tenant: &str) -> &[Arc<dyn KmsClient>] {
         self.clients.get(tenant).map_or(&[], Vec::as_slice)
     }
 
@@ -252,16 +262,18 @@ fn failed(what: &str, clients: &[Arc<dyn KmsClient>], mut failures: Vec<(usize, 
     reported.kind().error(text).after(reported.retry_after())
 }
 
-fn name(client: Option<&Arc<dyn KmsClient>>) -> String {
+/// A client, as errors name it.
+pub fn name(client: Option<&Arc<dyn KmsClient>>) -> String {
     client.map_or("a key service".to_owned(), |client| format!("{} '{}'", client.provider(), client.key_id()))
 }
 
-fn slot(client: &Arc<dyn KmsClient>, wrapped: WrappedKey) -> Slot {
+/// What a client wrapped, as files hold it.
+pub fn slot(client: &Arc<dyn KmsClient>, wrapped: WrappedKey) -> Slot {
     Slot { provider: client.provider().to_owned(), kek: wrapped.kek, version: wrapped.version, wrapped: wrapped.bytes }
 }
 
 /// A managed HSM was once seen to return 33 bytes.
-fn check_length(secret: &Secret, client: &dyn KmsClient) -> Result<()> {
+pub fn check_length(secret: &Secret, client: &dyn KmsClient) -> Result<()> {
     if secret.expose().len() == data_key::LEN {
         return Ok(());
     }

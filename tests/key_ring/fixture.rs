@@ -103,6 +103,11 @@ pub struct Line {
     pub drawn: AtomicUsize,
     pub wrapped: AtomicUsize,
     pub unwrapped: AtomicUsize,
+    pub rewrapped: AtomicUsize,
+    /// For its current version.
+    pub asked: AtomicUsize,
+    /// What it wraps is another data key than the one it was given.
+    pub confuses: AtomicBool,
 }
 
 impl Line {
@@ -116,6 +121,9 @@ impl Line {
             drawn: AtomicUsize::new(0),
             wrapped: AtomicUsize::new(0),
             unwrapped: AtomicUsize::new(0),
+            rewrapped: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+            confuses: AtomicBool::new(false),
         })
     }
 
@@ -150,7 +158,18 @@ impl KmsClient for Line {
 
     async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey> {
         self.pass(&self.wrapped).await?;
-        self.client.encrypt(plaintext, context).await
+        match self.confuses.load(SeqCst) {
+            false => self.client.encrypt(plaintext, context).await,
+            true => self.client.encrypt(&Secret::random(32)?, context).await,
+        }
+    }
+
+    async fn rewrap(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<WrappedKey> {
+        self.pass(&self.rewrapped).await?;
+        match self.confuses.load(SeqCst) {
+            false => self.client.rewrap(wrapped, context).await,
+            true => self.client.encrypt(&Secret::random(32)?, context).await,
+        }
     }
 
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
@@ -171,6 +190,7 @@ impl KmsClient for Line {
     }
 
     async fn current_key_version(&self) -> Result<KeyVersion> {
+        self.pass(&self.asked).await?;
         self.client.current_key_version().await
     }
 

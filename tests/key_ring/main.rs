@@ -3,6 +3,7 @@
 mod fallback;
 mod fixture;
 mod outage;
+mod renewal;
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Barrier, mpsc};
