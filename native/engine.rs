@@ -21,7 +21,7 @@ pub struct EncryptionEngine {
     metrics: Arc<EncryptionMetrics>,
     waypoints: Arc<Waypoints>,
     /// Last, so that everything which runs on it is gone before it is.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl EncryptionEngine {
@@ -40,12 +40,23 @@ impl EncryptionEngine {
         let clock = Arc::new(SystemClock);
         let clients = over::connect(&config, &Surroundings::new(clock.clone(), Arc::clone(&metrics)))?;
         let keys = KeyRing::new(&config, clients, runtime.handle.clone(), clock, Arc::clone(&metrics))?;
-        Ok(Arc::new(EncryptionEngine { config, keys, metrics, waypoints: Arc::default(), _runtime: runtime }))
+        Ok(Arc::new(EncryptionEngine { config, keys, metrics, waypoints: Arc::default(), runtime }))
     }
 
     /// The configuration it was opened with.
     pub fn config(&self) -> &EncryptionConfig {
         &self.config
+    }
+
+    /// Its data keys.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Waits for a future, whose I/O, timers and tasks the thread sealpoint-rt serves. Not to be called on that thread, or
+    /// inside any other runtime: it panics there.
+    pub fn wait<R>(&self, future: impl Future<Output = R>) -> R {
+        self.runtime.handle.block_on(future)
     }
 
     /// What it counted so far.

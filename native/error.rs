@@ -71,6 +71,16 @@ pub enum Kind {
     KeyPendingDeletion,
     /// No data key may be used for sealing any more: the key service has been away for too long.
     Outage,
+    /// There is no such file, object, bucket or container.
+    NotFound,
+    /// The store refused the caller's permission, or is read-only.
+    StoreDenied,
+    /// The store could not be reached, did not answer in time, or failed on its side.
+    StoreUnavailable,
+    /// The store asked us to slow down, for longer than we wait.
+    StoreThrottled,
+    /// The disk is full, or a quota is used up.
+    StoreFull,
 }
 
 /// The stable number of a [`Kind`]; 0 is success. A number is never given to another kind, even once retired.
@@ -79,7 +89,7 @@ pub struct Code(pub u32);
 
 impl Kind {
     /// Every kind, in the order of its code.
-    pub const ALL: [Kind; 26] = [
+    pub const ALL: [Kind; 31] = [
         Kind::InvalidArgument,
         Kind::Config,
         Kind::Io,
@@ -106,6 +116,11 @@ impl Kind {
         Kind::Keyring,
         Kind::Outage,
         Kind::KeyPendingDeletion,
+        Kind::NotFound,
+        Kind::StoreDenied,
+        Kind::StoreUnavailable,
+        Kind::StoreThrottled,
+        Kind::StoreFull,
     ];
 
     /// The stable number of this kind.
@@ -137,6 +152,11 @@ impl Kind {
             Kind::Keyring => 49,
             Kind::Outage => 50,
             Kind::KeyPendingDeletion => 51,
+            Kind::NotFound => 60,
+            Kind::StoreDenied => 61,
+            Kind::StoreUnavailable => 62,
+            Kind::StoreThrottled => 63,
+            Kind::StoreFull => 64,
         })
     }
 
@@ -201,7 +221,10 @@ mod tests {
         let codes: Vec<u32> = Kind::ALL.iter().map(|kind| kind.code().0).collect();
         assert_eq!(
             codes,
-            [1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51]
+            [
+                1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 60,
+                61, 62, 63, 64
+            ]
         );
     }
 

@@ -1,7 +1,8 @@
 //! Sealpoint: envelope encryption of everything Apache Flink persists.
 //!
 //! The modules point one way, from the outside in: `ffi`, `cli`, `stream` -> `engine` -> `keys` ->
-//! `envelope`, `kms` -> `metrics`, `config`, `context`, `secret`, `clock`, `error`. `tests/layering.rs` holds them to it.
+//! `envelope`, `kms` -> `metrics`, `config`, `context`, `secret`, `clock`, `error`; `store` stands beside them.
+//! `tests/layering.rs` holds them to it.
 
 #![deny(clippy::unwrap_used, clippy::panic)]
 
@@ -16,6 +17,7 @@ pub mod keys;
 pub mod kms;
 pub mod metrics;
 pub mod secret;
+pub mod store;
 pub mod stream;
 
 pub use error::{Code, Error, Result};

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use sealpoint::config::EncryptionConfig;
 use sealpoint::engine::EncryptionEngine;
 use sealpoint::error::{Error, Kind};
+use sealpoint::store::{Location, Store, StoreOptions};
 use sealpoint::stream::{OpenStream, ReadAt, SealStream, read_head};
 use tempfile::TempDir;
 
@@ -397,4 +398,18 @@ proptest! {
         }
         prop_assert_eq!(opened.length(sealed.len() as u64).unwrap(), plain.len() as u64);
     }
+}
+
+#[test]
+fn store_calls_run_on_the_engine_s_own_thread_of_io() {
+    let fixture = Fixture::new();
+    let engine = fixture.engine(&[]);
+    let at = Location::of_path(&fixture.path("file")).unwrap();
+    let store = Store::open(&at, &StoreOptions::default()).unwrap();
+    engine.wait(store.put(&at, vec![7; 10].into())).unwrap();
+    let read = engine.wait(async {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        store.read(&at, 0..100).await
+    });
+    assert_eq!(read.unwrap(), vec![7; 10]);
 }

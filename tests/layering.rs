@@ -15,11 +15,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["config", "error"]),
     ("keys", &["envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),
     ("engine", &["keys", "envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),
+    ("store", &["secret", "config", "clock", "error"]),
     ("stream", &["engine", "envelope", "error"]),
     ("ffi", &["stream", "engine", "envelope", "config", "error"]),
     (
         "cli",
-        &["stream", "engine", "keys", "kms", "envelope", "metrics", "config", "context", "secret", "clock", "error"],
+        &[
+            "store", "stream", "engine", "keys", "kms", "envelope", "metrics", "config", "context", "secret", "clock",
+            "error",
+        ],
     ),
 ];
 

@@ -235,6 +235,11 @@ fn is_refusal(error: &Error) -> bool {
         | Kind::KmsThrottled
         | Kind::KmsTimeout
         | Kind::Keyring
-        | Kind::Outage => false,
+        | Kind::Outage
+        | Kind::NotFound
+        | Kind::StoreDenied
+        | Kind::StoreUnavailable
+        | Kind::StoreThrottled
+        | Kind::StoreFull => false,
     }
 }

@@ -27,7 +27,12 @@ public enum ErrorCode {
     WRAPPED_KEY(48, Group.KMS),
     KEYRING(49, Group.KMS),
     OUTAGE(50, Group.KMS),
-    KEY_PENDING_DELETION(51, Group.KMS);
+    KEY_PENDING_DELETION(51, Group.KMS),
+    NOT_FOUND(60, Group.GENERAL),
+    STORE_DENIED(61, Group.GENERAL),
+    STORE_UNAVAILABLE(62, Group.GENERAL),
+    STORE_THROTTLED(63, Group.GENERAL),
+    STORE_FULL(64, Group.GENERAL);
 
     /** Which exception class a kind of failure is thrown as. */
     enum Group {
