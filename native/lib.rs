@@ -13,6 +13,7 @@ pub mod engine;
 pub mod envelope;
 pub mod error;
 pub mod ffi;
+pub mod flink;
 pub mod keys;
 pub mod kms;
 pub mod metrics;

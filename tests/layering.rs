@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),
     ("engine", &["keys", "envelope", "kms", "metrics", "config", "context", "secret", "clock", "error"]),
     ("store", &["secret", "config", "clock", "error"]),
+    ("flink", &["error"]),
     ("stream", &["engine", "envelope", "error"]),
     ("ffi", &["stream", "engine", "envelope", "config", "error"]),
     (
