@@ -1,7 +1,7 @@
 //! Sealpoint: envelope encryption of everything Apache Flink persists.
 //!
-//! The modules point one way, from the outside in: `ffi`, `cli`, `stream` -> `engine` -> `keys` ->
-//! `envelope`, `kms` -> `metrics`, `config`, `context`, `secret`, `clock`, `error`; `store` stands beside them.
+//! The modules point one way, from the outside in: `ffi`, `cli` -> `lifecycle` -> `store`, `stream` -> `engine` ->
+//! `keys` -> `envelope`, `kms` -> `metrics`, `config`, `context`, `secret`, `clock`, `error`.
 //! `tests/layering.rs` holds them to it.
 
 #![deny(clippy::unwrap_used, clippy::panic)]
@@ -16,6 +16,7 @@ pub mod ffi;
 pub mod flink;
 pub mod keys;
 pub mod kms;
+pub mod lifecycle;
 pub mod metrics;
 pub mod secret;
 pub mod store;
