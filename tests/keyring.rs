@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use sealpoint::config::KeyringConfig;
 use sealpoint::context::EncryptionContext;
 use sealpoint::error::{Error, Kind};
 use sealpoint::kms::local::{KeyringFile, LocalHsmClient};
-use sealpoint::kms::{KeySpec, KmsClient, WrappedKey};
+use sealpoint::kms::{Destruction, KeySpec, KmsClient, WrappedKey};
+use sealpoint::secret::Secret;
 use tempfile::TempDir;
 
 struct Fixture {
@@ -169,6 +171,26 @@ fn several_keys_live_in_one_keyring_and_do_not_open_each_others() {
     assert!(now(payments.decrypt(&wrapped, &context("a"))).is_ok());
     let again = fixture.cli(&["add", "--key", "payments"]);
     assert_eq!(again.status.code(), Some(2));
+}
+
+#[test]
+fn a_key_that_was_destroyed_is_gone_with_all_its_versions_and_no_other_is() {
+    let fixture = Fixture::plain();
+    assert!(fixture.cli(&["add", "--key", "payments"]).status.success());
+    let common = fixture.open().unwrap();
+    let payments = common.with_key("payments").unwrap();
+    let (_, wrapped) = now(common.generate_data_key(KeySpec::Aes256, &context("a"))).unwrap();
+    assert_eq!(now(payments.schedule_destruction(Duration::ZERO)), Ok(Destruction::Done));
+    assert_eq!(
+        now(payments.encrypt(&Secret::random(32).unwrap(), &context("a"))).unwrap_err().kind(),
+        Kind::KeyNotFound
+    );
+    assert!(now(common.decrypt(&wrapped, &context("a"))).is_ok());
+    assert!(!fs::read_to_string(fixture.path()).unwrap().contains("payments"));
+    assert_eq!(now(common.schedule_destruction(Duration::ZERO)), Ok(Destruction::Done), "the last one too");
+    assert_eq!(now(common.decrypt(&wrapped, &context("a"))).unwrap_err().kind(), Kind::KeyNotFound);
+    assert!(fixture.cli(&["add", "--key", "sealpoint"]).status.success());
+    assert_eq!(now(common.decrypt(&wrapped, &context("a"))).unwrap_err().kind(), Kind::WrappedKey, "another key");
 }
 
 #[test]

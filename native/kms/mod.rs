@@ -24,7 +24,7 @@ pub mod tls;
 pub mod vault;
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -90,6 +90,19 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
             .error(format_args!("key service '{}' cannot disable a version of a key by itself", self.provider())))
     }
 
+    /// The key-encryption key, as files name it, by the service's own word where the configuration says it in another
+    /// way (an alias).
+    async fn kek(&self) -> Result<String> {
+        Ok(self.key_id().to_owned())
+    }
+
+    /// Destroys the key with all its versions, or has it destroyed `after` that long where the service waits: whatever
+    /// is wrapped under it and nothing else can then never be opened again. A key that is scheduled already stays so.
+    async fn schedule_destruction(&self, after: Duration) -> Result<Destruction> {
+        let _ = after;
+        Err(Kind::Unsupported.error(format_args!("key service '{}' cannot destroy a key", self.provider())))
+    }
+
     /// Tries each permission that sealing, opening and rotating need, as far as that changes nothing.
     async fn probe(&self) -> Vec<Probe>;
 
@@ -151,6 +164,20 @@ pub struct WrappedKey {
 pub enum KeySpec {
     /// 256 bits.
     Aes256,
+}
+
+/// What became of a key that was to be destroyed. It opens nothing any more in either case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destruction {
+    /// It is gone for good.
+    Done,
+    /// It will be gone for good.
+    Scheduled {
+        /// When, if the service says it.
+        at: Option<SystemTime>,
+        /// How to keep it until then, and who else could hasten its end.
+        undo: String,
+    },
 }
 
 /// One version of a key-encryption key.

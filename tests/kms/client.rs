@@ -14,7 +14,7 @@ use sealpoint::config::EncryptionConfig;
 use sealpoint::context::EncryptionContext;
 use sealpoint::error::Result;
 use sealpoint::kms::over::{self, Surroundings};
-use sealpoint::kms::{self, Clients, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use sealpoint::kms::{self, Clients, Destruction, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use sealpoint::secret::Secret;
 
 use crate::provider::Pairs;
@@ -96,6 +96,14 @@ impl Client {
     pub fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         let version = version.to_owned();
         self.run(|kms| async move { kms.set_version_enabled(&version, enabled).await })
+    }
+
+    pub fn kek(&self) -> Result<String> {
+        self.run(|kms| async move { kms.kek().await })
+    }
+
+    pub fn schedule_destruction(&self, after: Duration) -> Result<Destruction> {
+        self.run(move |kms| async move { kms.schedule_destruction(after).await })
     }
 
     pub fn probe(&self) -> Vec<Probe> {

@@ -140,6 +140,13 @@ pub trait Service: Send + Sync {
         let _ = (key, route);
         unreachable!("permissions is not applicable, or denials is written");
     }
+
+    /// An identity that may do everything with this key but destroy it: the permission for that as errors name it, and
+    /// its settings.
+    fn caretaker(&self, key: &str, route: Option<&Route>) -> (String, Pairs) {
+        let _ = (key, route);
+        unreachable!("destroying_denied is not applicable, or caretaker is written");
+    }
 }
 
 /// Settings as [`Pairs`].

@@ -12,6 +12,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kms::Client;
@@ -26,7 +27,7 @@ use zeroize::Zeroize;
 use crate::config::{AwsKmsConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Destruction, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 use credentials::AwsCredentials;
@@ -260,6 +261,14 @@ impl KmsClient for AwsKmsClient {
         )))
     }
 
+    async fn kek(&self) -> Result<String> {
+        self.keys.wrapped_by(self.describe().await?.arn.as_deref())
+    }
+
+    async fn schedule_destruction(&self, after: Duration) -> Result<Destruction> {
+        self.schedule_deletion(after).await
+    }
+
     async fn probe(&self) -> Vec<Probe> {
         self.probe_all().await
     }
@@ -293,7 +302,6 @@ fn named(material: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use super::*;
 

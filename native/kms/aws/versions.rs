@@ -3,17 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_kms::primitives::DateTime;
-use aws_sdk_kms::types::{IncludeKeyMaterial, KeyMaterialState, KeyMetadata, RotationsListEntry};
+use aws_sdk_kms::types::{IncludeKeyMaterial, KeyMaterialState, KeyMetadata, KeyState, RotationsListEntry};
 
 use crate::error::{Kind, Result};
-use crate::kms::KeyVersion;
 use crate::kms::aws::{AwsKmsClient, UNNAMED, errors, named};
+use crate::kms::{Destruction, KeyVersion};
 
 /// More pages than a key can have rotations for (a hundred entries each by default).
 const MOST_PAGES: usize = 100;
 /// How often the end of a rotation is looked for, and how many times. It goes on if it takes longer.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: usize = 12;
+const DAY: u64 = 86_400;
 
 impl AwsKmsClient {
     pub(super) async fn current(&self) -> Result<KeyVersion> {
@@ -76,6 +77,25 @@ impl AwsKmsClient {
             "AWS KMS is still rotating {}: it goes on there; ask for the current version later",
             self.keys.text()
         )))
+    }
+
+    /// Has the key deleted after a time that the service bounds; one that is scheduled already stays so.
+    pub(super) async fn schedule_deletion(&self, after: Duration) -> Result<Destruction> {
+        let days = after.as_secs().div_ceil(DAY);
+        let allowed = i32::try_from(days).ok().filter(|days| (7..=30).contains(days));
+        let days = allowed.ok_or_else(|| {
+            Kind::InvalidArgument.error(format_args!("AWS KMS deletes a key after 7 to 30 days, not after {days}"))
+        })?;
+        let key = self.describe().await?;
+        let arn = self.arn(&key)?;
+        let undo = format!("aws kms cancel-key-deletion, then enable-key, --key-id {arn}");
+        let scheduled = |date: Option<DateTime>| Destruction::Scheduled { at: date.and_then(time), undo };
+        if key.key_state == Some(KeyState::PendingDeletion) {
+            return Ok(scheduled(key.deletion_date));
+        }
+        let request = || self.service.sdk.schedule_key_deletion().key_id(arn).pending_window_in_days(days).send();
+        let answer = self.ask(self.call("ScheduleKeyDeletion"), request).await?;
+        Ok(scheduled(answer.deletion_date))
     }
 
     async fn start_rotation(&self, arn: &str) -> Result<()> {

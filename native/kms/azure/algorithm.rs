@@ -22,6 +22,7 @@ pub enum Operation {
     Decrypt,
     Rotate,
     Update,
+    Delete,
 }
 
 impl Algorithm {
@@ -80,6 +81,7 @@ impl Operation {
             Operation::Decrypt => "decrypt",
             Operation::Rotate => "rotate",
             Operation::Update => "update",
+            Operation::Delete => "delete",
         }
     }
 
@@ -93,6 +95,7 @@ impl Operation {
             Operation::Decrypt => ("decrypt/action", "decrypt/action"),
             Operation::Rotate => ("rotate/action", "rotate/action"),
             Operation::Update => ("update/action", "write/action"),
+            Operation::Delete => ("delete", "delete"),
         };
         if is_hsm {
             return format!("Microsoft.KeyVault/managedHsm/keys/{managed_hsm}");

@@ -27,7 +27,7 @@ use crate::config::{AzureAlgorithm, AzureKeyVaultConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::bind::{bind, unbind};
-use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 use algorithm::{Algorithm, Operation};
 use key::KeyInUse;
@@ -302,6 +302,19 @@ impl KmsClient for AzureKmsClient {
         self.vault.set_enabled(self.version(version)?, enabled).await?;
         *self.seen.lock() = None;
         Ok(())
+    }
+
+    /// After the days for which the vault keeps what was deleted, which belong to the vault and not to a call.
+    async fn schedule_destruction(&self, _: Duration) -> Result<Destruction> {
+        let deleted = self.vault.delete(&self.config.key_name).await?;
+        *self.seen.lock() = None;
+        let Some(at) = deleted.scheduled_purge_date else { return Ok(Destruction::Done) };
+        let purge = match deleted.attributes.recovery_level.contains("Purgeable") {
+            true => "without purge protection, so that `az keyvault key purge` ends it sooner",
+            false => "under purge protection, so that nothing ends it sooner",
+        };
+        let undo = format!("az keyvault key recover, for {}; it is deleted softly, {purge}", self.kek);
+        Ok(Destruction::Scheduled { at: Some(wire::time(at)), undo })
     }
 
     async fn probe(&self) -> Vec<Probe> {

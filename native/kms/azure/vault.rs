@@ -14,7 +14,7 @@ use crate::kms::azure::challenge;
 use crate::kms::azure::credential::Credential;
 use crate::kms::azure::errors::{Call, refusal};
 use crate::kms::azure::token::Tokens;
-use crate::kms::azure::wire::{self, Bundle, CryptoAnswer, CryptoRequest, VersionItem, VersionPage};
+use crate::kms::azure::wire::{self, Bundle, CryptoAnswer, CryptoRequest, DeletedBundle, VersionItem, VersionPage};
 use crate::kms::http::{self, Answer};
 
 /// Old enough for every cloud, and it has `rotate`.
@@ -108,6 +108,19 @@ impl Vault {
         let body = wire::to_json(&Change { attributes: Attributes { enabled } })?;
         let path: Vec<&str> = ["keys", target.key].into_iter().chain(target.version).collect();
         self.call(Operation::Update, target, Method::PATCH, self.url_of(&path), Some(body)).await
+    }
+
+    /// Deletes the key with all its versions; one that is deleted already is told as it is.
+    pub async fn delete(&self, key: &str) -> Result<DeletedBundle> {
+        let target = Target { key, version: None };
+        let url = self.url_of(&["keys", key]);
+        match self.call(Operation::Delete, target, Method::DELETE, url, None).await {
+            Err(error) if error.kind() == Kind::KeyPendingDeletion => {
+                let url = self.url_of(&["deletedkeys", key]);
+                self.call(Operation::Get, target, Method::GET, url, None).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Wraps, unwraps, encrypts or decrypts.

@@ -40,6 +40,22 @@ pub struct Bundle {
     pub attributes: Attributes,
 }
 
+/// A key as `delete` answers it, and `deletedkeys`.
+#[derive(Deserialize)]
+pub struct DeletedBundle {
+    pub attributes: DeletedAttributes,
+    /// Seconds since 1970; none where the vault keeps nothing that was deleted.
+    #[serde(rename = "scheduledPurgeDate")]
+    pub scheduled_purge_date: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub struct DeletedAttributes {
+    /// `Recoverable+Purgeable`, `Recoverable`, `Purgeable`, ...
+    #[serde(rename = "recoveryLevel", default)]
+    pub recovery_level: String,
+}
+
 /// The public part of a key.
 #[derive(Deserialize)]
 pub struct JsonWebKey {

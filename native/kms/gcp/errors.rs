@@ -24,6 +24,8 @@ pub enum Operation {
     SetPrimary,
     /// `cryptoKeyVersions.patch`
     SetState,
+    /// `cryptoKeyVersions.destroy`
+    Destroy,
     /// `cryptoKeys.testIamPermissions`
     TestPermissions,
 }
@@ -39,6 +41,7 @@ impl Operation {
             Operation::CreateVersion => "cloudkms.cryptoKeyVersions.create",
             Operation::SetPrimary => "cloudkms.cryptoKeys.update",
             Operation::SetState => "cloudkms.cryptoKeyVersions.update",
+            Operation::Destroy => "cloudkms.cryptoKeyVersions.destroy",
             Operation::TestPermissions => "none",
         }
     }
@@ -52,6 +55,7 @@ impl Operation {
             Operation::CreateVersion => "make a new version of",
             Operation::SetPrimary => "change the primary version of",
             Operation::SetState => "enable or disable a version of",
+            Operation::Destroy => "schedule the destruction of a version of",
             Operation::TestPermissions => "ask for the permissions on",
         }
     }

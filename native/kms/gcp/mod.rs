@@ -12,7 +12,7 @@ mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ use crate::config::{GcpKmsConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::timestamp::rfc3339;
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Need, Probe, WrappedKey};
+use crate::kms::{Destruction, KeySpec, KeyVersion, KmsClient, Need, Probe, WrappedKey};
 use crate::secret::Secret;
 
 use errors::Operation;
@@ -35,6 +35,11 @@ const PRIMARY_SETTLES_IN: Duration = Duration::from_secs(3 * 3600);
 
 /// Pages of versions are read up to this many; a key that is rotated hourly for ten years has fewer.
 const MOST_PAGES: usize = 500;
+
+/// The states of a version that is gone, or will be.
+const ENDING: [&str; 2] = ["DESTROY_SCHEDULED", "DESTROYED"];
+/// How often versions are looked for that are not.
+const MOST_LOOKS: usize = 5;
 
 /// One key of Google Cloud KMS.
 #[derive(Clone)]
@@ -109,6 +114,43 @@ impl GcpKmsClient {
             created_at: created_at.ok_or_else(|| self.session.nonsense(operation, "no time of creation"))?,
             enabled: version.state == "ENABLED",
         })
+    }
+
+    /// Every version, whatever its state.
+    async fn list(&self) -> Result<Vec<CryptoKeyVersion>> {
+        const OPERATION: Operation = Operation::ListVersions;
+        let (mut versions, mut token) = (Vec::new(), String::new());
+        for _ in 0..MOST_PAGES {
+            let query = [("pageSize", "200"), ("pageToken", token.as_str())];
+            let page: VersionPage = self.session.get(OPERATION, "/cryptoKeyVersions", &query).await?;
+            versions.extend(page.crypto_key_versions);
+            token = page.next_page_token;
+            if token.is_empty() {
+                return Ok(versions);
+            }
+        }
+        Err(self.session.nonsense(OPERATION, "pages without an end"))
+    }
+
+    /// Schedules every version for destruction, the primary one last, and looks whether a rotation has made another one
+    /// meanwhile. The time of the last one's end.
+    async fn destroy_versions(&self) -> Result<Option<SystemTime>> {
+        let primary = self.read_key().await?.primary.map(|primary| primary.name);
+        for _ in 0..MOST_LOOKS {
+            let mut versions = self.list().await?;
+            if versions.iter().all(|version| ENDING.contains(&version.state.as_str())) {
+                return Ok(versions.iter().filter_map(|version| rfc3339(&version.destroy_time)).max());
+            }
+            versions.retain(|version| !ENDING.contains(&version.state.as_str()));
+            versions.sort_by_key(|version| Some(&version.name) == primary.as_ref());
+            for version in &versions {
+                let id = self.describe(Operation::ListVersions, version)?.id;
+                let tail = format!("/cryptoKeyVersions/{id}:destroy");
+                let _changed: CryptoKeyVersion =
+                    self.session.send(Operation::Destroy, Method::POST, &tail, &[], &Body::Empty {}).await?;
+            }
+        }
+        Err(Kind::KmsUnavailable.error(format_args!("{} gets new versions while it is destroyed", self.key())))
     }
 
     /// Wraps and unwraps for real; what came of each.
@@ -188,22 +230,12 @@ impl KmsClient for GcpKmsClient {
     }
 
     async fn key_versions(&self) -> Result<Vec<KeyVersion>> {
-        const OPERATION: Operation = Operation::ListVersions;
-        let (mut versions, mut token) = (Vec::new(), String::new());
-        for _ in 0..MOST_PAGES {
-            let query = [("pageSize", "200"), ("pageToken", token.as_str())];
-            let page: VersionPage = self.session.get(OPERATION, "/cryptoKeyVersions", &query).await?;
-            for version in &page.crypto_key_versions {
-                versions.push(self.describe(OPERATION, version)?);
-            }
-            token = page.next_page_token;
-            if token.is_empty() {
-                // The service orders them by name, 10 before 2.
-                versions.sort_by_key(|version| (version.created_at, version.id.len(), version.id.clone()));
-                return Ok(versions);
-            }
-        }
-        Err(self.session.nonsense(OPERATION, "pages without an end"))
+        let listed = self.list().await?;
+        let versions = listed.iter().map(|version| self.describe(Operation::ListVersions, version));
+        let mut versions = versions.collect::<Result<Vec<_>>>()?;
+        // The service orders them by name, 10 before 2.
+        versions.sort_by_key(|version| (version.created_at, version.id.len(), version.id.clone()));
+        Ok(versions)
     }
 
     async fn rotate(&self) -> Result<KeyVersion> {
@@ -242,6 +274,14 @@ impl KmsClient for GcpKmsClient {
         Ok(())
     }
 
+    /// After the time that the key itself has been given (`destroyScheduledDuration`), which no call can change.
+    async fn schedule_destruction(&self, _: Duration) -> Result<Destruction> {
+        let at = self.destroy_versions().await?;
+        *self.rotated.lock() = None;
+        let undo = format!("gcloud kms keys versions restore, then enable, for each version of {}", self.key());
+        Ok(at.map_or(Destruction::Done, |at| Destruction::Scheduled { at: Some(at), undo }))
+    }
+
     async fn probe(&self) -> Vec<Probe> {
         let named = |operation: Operation, outcome| {
             let need = match operation {
@@ -251,6 +291,7 @@ impl KmsClient for GcpKmsClient {
                 | Operation::CreateVersion
                 | Operation::SetPrimary
                 | Operation::SetState
+                | Operation::Destroy
                 | Operation::TestPermissions => Need::Care,
             };
             Probe::new(operation.permission(), outcome).needed_for(need)

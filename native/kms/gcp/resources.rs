@@ -33,6 +33,9 @@ pub struct CryptoKeyVersion {
     /// RFC 3339.
     #[serde(default)]
     pub create_time: String,
+    /// When it will be destroyed, while that is scheduled; RFC 3339.
+    #[serde(default)]
+    pub destroy_time: String,
 }
 
 /// A page of versions.
@@ -107,7 +110,7 @@ pub fn sealed_request(field: &str, data: &[u8], aad: &[u8]) -> Zeroizing<Vec<u8>
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Body<'a> {
-    /// Of `cryptoKeyVersions.create`.
+    /// Of `cryptoKeyVersions.create` and `destroy`.
     Empty {},
     /// Of `updatePrimaryVersion`.
     #[serde(rename_all = "camelCase")]

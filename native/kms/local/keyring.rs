@@ -92,9 +92,18 @@ impl Keyring {
         }
     }
 
+    /// Removes the key with all its versions.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        let before = self.keys.len();
+        self.keys.retain(|key| key.name != name);
+        if self.keys.len() == before { Err(self.no_key(name)) } else { Ok(()) }
+    }
+
     fn no_key(&self, name: &str) -> Error {
         let known: Vec<_> = self.keys.iter().map(|key| format!("'{}'", key.name)).collect();
-        Kind::KeyNotFound.error(format_args!("there is no key '{name}', only {}", known.join(", ")))
+        let known =
+            if known.is_empty() { "and no other either".to_owned() } else { format!("only {}", known.join(", ")) };
+        Kind::KeyNotFound.error(format_args!("there is no key '{name}', {known}"))
     }
 }
 
@@ -403,8 +412,8 @@ impl FileForm {
             return Err(format!("it is not a {FORMAT} of version {FORMAT_VERSION}"));
         }
         self.passphrase.as_ref().map_or(Ok(()), Stretching::check)?;
-        if self.keys.is_empty() || self.keys.len() > MAX_KEYS {
-            return Err(format!("it has {} keys, not 1 to {MAX_KEYS}", self.keys.len()));
+        if self.keys.len() > MAX_KEYS {
+            return Err(format!("it has {} keys, more than {MAX_KEYS}", self.keys.len()));
         }
         for (index, key) in self.keys.iter().enumerate() {
             check_name(&key.name)?;

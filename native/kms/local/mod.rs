@@ -8,7 +8,7 @@ mod passphrase;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::config::KeyringConfig;
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 pub use keyring::{Key, Keyring, KeyringFile, Version};
@@ -148,6 +148,12 @@ impl KmsClient for LocalHsmClient {
             ))
         })?;
         self.source.file.update(|keyring| keyring.key_mut(&self.key)?.set_enabled(id, enabled))
+    }
+
+    /// At once. Copies of the keyring, backups among them, still hold the key.
+    async fn schedule_destruction(&self, _: Duration) -> Result<Destruction> {
+        self.source.file.update(|keyring| keyring.remove(&self.key))?;
+        Ok(Destruction::Done)
     }
 
     async fn probe(&self) -> Vec<Probe> {

@@ -17,6 +17,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -24,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::{EncryptionConfig, KmsConfig};
 use crate::context::EncryptionContext;
 use crate::error::Result;
-use crate::kms::{self, Clients, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{self, Clients, Destruction, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::metrics::EncryptionMetrics;
 use crate::secret::Secret;
 
@@ -88,6 +89,8 @@ enum Operation {
     Rotate,
     Rewrap,
     SetVersionEnabled,
+    Kek,
+    ScheduleDestruction,
     Probe,
 }
 
@@ -185,6 +188,14 @@ impl<A: Around> KmsClient for Over<A> {
 
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         self.call(Operation::SetVersionEnabled, &|| self.inner.set_version_enabled(version, enabled)).await
+    }
+
+    async fn kek(&self) -> Result<String> {
+        self.call(Operation::Kek, &|| self.inner.kek()).await
+    }
+
+    async fn schedule_destruction(&self, after: Duration) -> Result<Destruction> {
+        self.call(Operation::ScheduleDestruction, &|| self.inner.schedule_destruction(after)).await
     }
 
     async fn probe(&self) -> Vec<Probe> {

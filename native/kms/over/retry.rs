@@ -28,8 +28,9 @@ impl Retry {
 impl Around for Retry {
     /// A service that says when to come back is not asked before, and not at all if that is after the deadline.
     async fn around<T: Send>(&self, call: Call<'_, T>) -> Result<T> {
-        // A rotation whose answer was lost may have happened: whoever asked for it looks first.
-        let attempts = if call.operation == Operation::Rotate { 1 } else { self.attempts };
+        // What cannot be undone may have happened though its answer was lost: whoever asked for it looks first.
+        let once = matches!(call.operation, Operation::Rotate | Operation::ScheduleDestruction);
+        let attempts = if once { 1 } else { self.attempts };
         let mut made = 1;
         loop {
             let error = match call.make().await {
@@ -125,9 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_is_not_repeated_by_itself() {
+    fn what_cannot_be_undone_is_not_repeated_by_itself() {
         let script = Scripted::new([Err(Kind::KmsTimeout)]);
         let (outcome, at, _) = run(&script, 4, async |client| client.rotate().await.map(drop));
+        assert_eq!((outcome.unwrap_err().kind(), at.len()), (Kind::KmsTimeout, 1));
+        let script = Scripted::new([Err(Kind::KmsTimeout)]);
+        let destroy = async |client: Arc<dyn KmsClient>| client.schedule_destruction(Duration::ZERO).await.map(drop);
+        let (outcome, at, _) = run(&script, 4, destroy);
         assert_eq!((outcome.unwrap_err().kind(), at.len()), (Kind::KmsTimeout, 1));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -9,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::context::EncryptionContext;
 use crate::error::Result;
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Destruction, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 /// Joins unwraps of the same bytes in the same context. The one who came first makes the call; if that one gives up, the
@@ -83,6 +84,14 @@ impl KmsClient for SingleFlight {
         self.inner.set_version_enabled(version, enabled).await
     }
 
+    async fn kek(&self) -> Result<String> {
+        self.inner.kek().await
+    }
+
+    async fn schedule_destruction(&self, after: Duration) -> Result<Destruction> {
+        self.inner.schedule_destruction(after).await
+    }
+
     async fn probe(&self) -> Vec<Probe> {
         self.inner.probe().await
     }
@@ -116,8 +125,6 @@ impl Drop for Seat<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::error::Kind;
     use crate::kms::over::testing::{Scripted, paused};

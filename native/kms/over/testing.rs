@@ -12,7 +12,7 @@ use super::{Jitter, deadline};
 use crate::clock::Clock;
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Destruction, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 /// Runs on a runtime whose time stands still, but for what is slept.
@@ -127,6 +127,10 @@ impl KmsClient for Scripted {
 
     async fn rotate(&self) -> Result<KeyVersion> {
         self.call(|| Ok(version())).await
+    }
+
+    async fn schedule_destruction(&self, _: Duration) -> Result<Destruction> {
+        self.call(|| Ok(Destruction::Done)).await
     }
 
     async fn probe(&self) -> Vec<Probe> {

@@ -21,7 +21,7 @@ use cryptoki::session::Session;
 use crate::config::{KmsTransport, Pkcs11Config, Pkcs11Mechanism};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 use cipher::Cipher;
@@ -234,6 +234,17 @@ impl KmsClient for Pkcs11Client {
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         let version = version.to_owned();
         self.run(Access::Write, move |key, session| key.set_enabled(session, &version, enabled)).await
+    }
+
+    async fn schedule_destruction(&self, _: Duration) -> Result<Destruction> {
+        self.run(Access::Write, |key, session| {
+            // The oldest first: what a failure leaves behind still wraps under the newest.
+            for version in key.versions(session)? {
+                session.destroy_object(version.handle)?;
+            }
+            Ok(Destruction::Done)
+        })
+        .await
     }
 
     async fn probe(&self) -> Vec<Probe> {

@@ -16,13 +16,14 @@ pub enum Action {
     Decrypt,
     Rotate,
     Configure,
+    Delete,
 }
 
 impl Action {
     /// The path below the address, which is what policies name.
     pub fn path(self, mount: &str, key: &str) -> String {
         match self {
-            Action::Read => format!("{mount}/keys/{key}"),
+            Action::Read | Action::Delete => format!("{mount}/keys/{key}"),
             Action::Encrypt => format!("{mount}/encrypt/{key}"),
             Action::Decrypt => format!("{mount}/decrypt/{key}"),
             Action::Rotate => format!("{mount}/keys/{key}/rotate"),
@@ -35,6 +36,7 @@ impl Action {
         match self {
             Action::Read => "read",
             Action::Encrypt | Action::Decrypt | Action::Rotate | Action::Configure => "update",
+            Action::Delete => "delete",
         }
     }
 
@@ -45,6 +47,7 @@ impl Action {
             Action::Decrypt => "unwrap a data key",
             Action::Rotate => "rotate the key",
             Action::Configure => "change the key",
+            Action::Delete => "delete the key",
         }
     }
 }

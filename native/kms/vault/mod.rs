@@ -18,14 +18,14 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::config::{KmsTransport, VaultConfig};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::http::Answer;
-use crate::kms::{KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::{MAX_LEN, Secret};
 
 use errors::{Action, Target};
@@ -92,11 +92,11 @@ impl VaultClient {
     async fn call(&self, action: Action, body: Option<&(impl Serialize + Sync)>) -> Result<Answer> {
         let path = action.path(&self.target.mount, &self.target.key);
         let token = self.session.token().await?;
-        let mut answer = self.send(&path, token.text(), body).await?;
+        let mut answer = self.send(action, &path, token.text(), body).await?;
         if answer.status == 403
             && let Some(fresh) = self.session.after_refusal(&token).await?
         {
-            answer = self.send(&path, fresh.text(), body).await?;
+            answer = self.send(action, &path, fresh.text(), body).await?;
         }
         match answer.status {
             200..=299 => Ok(answer),
@@ -111,9 +111,16 @@ impl VaultClient {
         }
     }
 
-    async fn send(&self, path: &str, token: &str, body: Option<&(impl Serialize + Sync)>) -> Result<Answer> {
+    async fn send(
+        &self,
+        action: Action,
+        path: &str,
+        token: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<Answer> {
         match body {
             Some(body) => self.session.server().post(path, Some(token), body).await,
+            None if action == Action::Delete => self.session.server().delete(path, token).await,
             None => self.session.server().get(path, token).await,
         }
     }
@@ -221,7 +228,16 @@ impl VaultClient {
                 ));
             }
         };
-        self.call(Action::Configure, Some(&ConfigRequest { min_decryption_version: bound })).await.map(drop)
+        self.call(Action::Configure, Some(&json!({"min_decryption_version": bound}))).await.map(drop)
+    }
+
+    /// A server deletes at once, and only keys of which that was allowed by a change before. There is no key `after`.
+    async fn delete(&self) -> Result<()> {
+        // Read first: a change of a key that is not there is told in other words.
+        self.read().await?;
+        self.call(Action::Configure, Some(&json!({"deletion_allowed": true}))).await?;
+        self.seen.store(false, Ordering::Release);
+        self.call(Action::Delete, None::<&Value>).await.map(drop)
     }
 
     async fn probe_all(&self) -> Vec<Probe> {
@@ -260,7 +276,9 @@ impl VaultClient {
         let path = Action::Encrypt.path(&self.target.mount, &self.target.key);
         let body = CapabilitiesRequest { paths: [&path] };
         let Ok(token) = self.session.token().await else { return false };
-        let Ok(answer) = self.send("sys/capabilities-self", token.text(), Some(&body)).await else { return false };
+        let Ok(answer) = self.send(Action::Read, "sys/capabilities-self", token.text(), Some(&body)).await else {
+            return false;
+        };
         let granted: BTreeMap<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
         let granted: Option<Vec<String>> =
             granted.get(&path).and_then(|list| serde_json::from_value(list.clone()).ok());
@@ -319,6 +337,11 @@ impl KmsClient for VaultClient {
         self.set_enabled(version, enabled).await
     }
 
+    async fn schedule_destruction(&self, _: Duration) -> Result<Destruction> {
+        self.delete().await?;
+        Ok(Destruction::Done)
+    }
+
     async fn probe(&self) -> Vec<Probe> {
         self.probe_all().await
     }
@@ -374,11 +397,6 @@ struct DecryptAnswer<'a> {
 #[derive(Deserialize)]
 struct Plaintext<'a> {
     plaintext: &'a str,
-}
-
-#[derive(Serialize)]
-struct ConfigRequest {
-    min_decryption_version: u64,
 }
 
 #[derive(Serialize)]

@@ -42,6 +42,10 @@ impl Server {
         http::send(self.request(Method::GET, path, Some(token))?).await
     }
 
+    pub async fn delete(&self, path: &str, token: &str) -> Result<Answer> {
+        http::send(self.request(Method::DELETE, path, Some(token))?).await
+    }
+
     pub async fn post(&self, path: &str, token: Option<&str>, body: &impl Serialize) -> Result<Answer> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
         serde_json::to_writer(&mut *bytes, body)

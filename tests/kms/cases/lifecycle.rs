@@ -1,12 +1,15 @@
 //! Keys and their versions: disabled, rotated, scheduled for deletion, gone.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sealpoint::error::Kind;
+use sealpoint::kms::Destruction;
 
 use crate::cases::{Case, Needs};
 use crate::fixture::{Fixture, fails, is_recent, ok, tenant};
+
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 pub const CASES: &[Case] = &[
     Case {
@@ -50,6 +53,18 @@ pub const CASES: &[Case] = &[
         what: "a version that is gone for good is an error of its own",
         needs: Needs::Server,
         run: destroyed_version,
+    },
+    Case {
+        name: "destroyed_by_us",
+        what: "our client destroys a key with all its versions, or has that scheduled: nothing under it opens any more",
+        needs: Needs::Server,
+        run: destroyed_by_us,
+    },
+    Case {
+        name: "destroying_denied",
+        what: "who may look after a key may not destroy it by that, and is told the permission",
+        needs: Needs::Server,
+        run: destroying_denied,
     },
     Case {
         name: "current_version",
@@ -146,6 +161,44 @@ fn destroyed_version(fixture: &Fixture) {
     fixture.service().destroy_version(&key, &old.version);
     fails(client.unwrap(&old, &tenant("a")), Kind::KeyVersionNotFound);
     ok(client.data_key(&tenant("a")));
+}
+
+fn destroyed_by_us(fixture: &Fixture) {
+    let (key, client) = fixture.fresh();
+    let (_, bystander) = fixture.fresh();
+    let kept = ok(bystander.wrap(&[9; 32], &tenant("b")));
+    let old = ok(client.wrap(&[7; 32], &tenant("a")));
+    fixture.service().rotate(&key);
+    let new = ok(client.wrap(&[8; 32], &tenant("a")));
+    assert_eq!((ok(client.kek()), &old.kek), (new.kek.clone(), &new.kek), "the key goes by one name");
+    let gone = match ok(client.schedule_destruction(MONTH)) {
+        Destruction::Done => Kind::KeyNotFound,
+        Destruction::Scheduled { at, undo } => {
+            assert!(at.is_some_and(|at| at > SystemTime::now() + MONTH / 2), "{at:?}");
+            assert!(undo.len() > 20, "it says how to take that back: {undo}");
+            Kind::KeyPendingDeletion
+        }
+    };
+    for wrapped in [&old, &new] {
+        fails(client.unwrap(wrapped, &tenant("a")), gone);
+    }
+    fails(client.data_key(&tenant("a")).map(|_| ()), gone);
+    match client.schedule_destruction(MONTH) {
+        Ok(again) => assert!(gone == Kind::KeyPendingDeletion && again != Destruction::Done, "{again:?}"),
+        Err(error) => assert_eq!((error.kind(), gone), (Kind::KeyNotFound, Kind::KeyNotFound), "{error}"),
+    }
+    assert_eq!(ok(bystander.unwrap(&kept, &tenant("b"))), [9; 32]);
+}
+
+fn destroying_denied(fixture: &Fixture) {
+    let key = fixture.service().new_key();
+    let (permission, settings) = fixture.service().caretaker(&key, fixture.route());
+    let client = fixture.client(&settings);
+    let wrapped = ok(client.wrap(&[7; 32], &tenant("a")));
+    ok(client.rotate());
+    let error = fails(client.schedule_destruction(MONTH), Kind::AccessDenied);
+    assert!(error.message().contains(&permission), "{permission}: {error}");
+    assert_eq!(ok(client.unwrap(&wrapped, &tenant("a"))), [7; 32]);
 }
 
 fn current_version(fixture: &Fixture) {

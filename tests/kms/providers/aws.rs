@@ -90,6 +90,8 @@ impl Provider for Moto {
             ("disabled_version", NO_DISABLING_OF_VERSIONS),
             ("disabled_version_by_us", NO_DISABLING_OF_VERSIONS),
             ("destroyed_version", NO_DESTROYING_OF_VERSIONS),
+            ("destroyed_by_us", "the emulator lets keys work on until they are deleted; see aws"),
+            ("destroying_denied", NO_PERMISSIONS),
             ("injective_context", CONTEXT_IS_CONCATENATED),
             ("wrong_key", NO_INCORRECT_KEY),
             ("extended_wrapped_key", NO_INCORRECT_KEY),
@@ -128,6 +130,8 @@ impl Provider for LocalKms {
             ("disabled_version", NO_DISABLING_OF_VERSIONS),
             ("disabled_version_by_us", NO_DISABLING_OF_VERSIONS),
             ("destroyed_version", NO_DESTROYING_OF_VERSIONS),
+            ("destroyed_by_us", "the emulator does not rotate on demand; see aws"),
+            ("destroying_denied", NO_PERMISSIONS),
             ("injective_context", CONTEXT_IS_CONCATENATED),
             ("truncated_wrapped_key", "the emulator breaks down over some of them; see aws"),
             ("flipped_wrapped_key", "the emulator opens what has a bit flipped in the name of its key; see aws"),
@@ -244,6 +248,10 @@ impl Service for Server {
 
     fn expired(&self, key: &str, route: Option<&Route>) -> Pairs {
         self.settings_of("EXPIRED", key, route)
+    }
+
+    fn caretaker(&self, key: &str, route: Option<&Route>) -> (String, Pairs) {
+        ("kms:ScheduleKeyDeletion".to_owned(), self.settings_of("DENYScheduleKeyDeletion", key, route))
     }
 
     fn denials(&self, key: &str, route: Option<&Route>) -> Vec<(String, Pairs)> {

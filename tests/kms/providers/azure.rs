@@ -135,6 +135,15 @@ impl Service for Started {
         self.server.settings_of(&client, "the old secret", key, route)
     }
 
+    fn caretaker(&self, key: &str, route: Option<&Route>) -> (String, Pairs) {
+        let client = self.server.identity(json!({"secrets": ["a secret"]}));
+        let all = ["get", "list", "wrapKey", "unwrapKey", "encrypt", "decrypt", "rotate", "update"];
+        self.server.control("allow", json!({"client": client, "operations": all}));
+        let kind = if self.kind == Azure::KeyVault { "vaults" } else { "managedHsm" };
+        let settings = self.server.settings_of(&client, "a secret", key, route.expect("clients go by the proxy"));
+        (format!("Microsoft.KeyVault/{kind}/keys/delete"), settings)
+    }
+
     fn denials(&self, key: &str, route: Option<&Route>) -> Vec<(String, Pairs)> {
         let route = route.expect("clients go by the proxy");
         let all = self.permissions();

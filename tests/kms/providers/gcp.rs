@@ -32,6 +32,8 @@ const PERMISSIONS: [&str; 6] = [
     "cloudkms.cryptoKeys.update",
 ];
 
+const DESTROY: &str = "cloudkms.cryptoKeyVersions.destroy";
+
 impl Provider for Gcp {
     fn name(&self) -> &'static str {
         "gcp"
@@ -49,7 +51,7 @@ impl Provider for Gcp {
         })?;
         let server = Server::new(&format!("http://127.0.0.1:{port}"));
         let folder = TempDir::new().expect("temporary files can be made");
-        let all = [&PERMISSIONS[..], &["cloudkms.cryptoKeyVersions.update"]].concat();
+        let all = [&PERMISSIONS[..], &["cloudkms.cryptoKeyVersions.update", DESTROY]].concat();
         let everything = server.key_file(folder.path(), &server.account(&all));
         Ok(Box::new(CloudKms { server, folder, everything, _child: child }))
     }
@@ -161,6 +163,14 @@ impl Service for CloudKms {
         // A refused call is made once more, with a new token.
         self.server.control("clock", json!({"offset": 86_400, "host": host, "calls": 2}));
         Err(Kind::Credentials)
+    }
+
+    fn caretaker(&self, key: &str, route: Option<&Route>) -> (String, Pairs) {
+        let all = [&PERMISSIONS[..], &["cloudkms.cryptoKeyVersions.update"]].concat();
+        (
+            DESTROY.to_owned(),
+            settings(key, &self.server.key_file(self.folder.path(), &self.server.account(&all)), route),
+        )
     }
 
     fn denials(&self, key: &str, route: Option<&Route>) -> Vec<(String, Pairs)> {

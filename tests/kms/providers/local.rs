@@ -38,6 +38,7 @@ impl Provider for Local {
             ("pending_deletion", "keys of a keyring are not deleted"),
             ("disabled_version_by_us", "versions are disabled by `sealpoint keyring disable`, not by the client"),
             ("destroyed_version", "versions of a keyring are not destroyed"),
+            ("destroying_denied", "whoever may read the file may do everything"),
             ("expired_credentials", "a passphrase does not expire"),
             ("permissions", "whoever may read the file may do everything"),
         ]

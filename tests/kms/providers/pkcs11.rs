@@ -42,6 +42,7 @@ impl Provider for Pkcs11 {
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("pending_deletion", "tokens delete keys at once"),
+            ("destroying_denied", "whoever has the PIN may do everything"),
             ("wrong_lengths", "there is no answer on a wire to alter"),
             ("rate_limit", "a token does not throttle"),
             ("status_500", NO_NETWORK),

@@ -89,7 +89,7 @@ impl Service for OpenBao {
     }
 
     fn settings(&self, key: &str, route: Option<&Route>) -> Pairs {
-        self.with_policy(key, &admin::documented(&[2, 3], key), route).1
+        self.with_policy(key, &admin::documented(&[2, 3, 4], key), route).1
     }
 
     fn schedule_deletion(&self, key: &str) {
@@ -126,6 +126,14 @@ impl Service for OpenBao {
         let (token, settings) = self.with_policy(key, &admin::documented(&[1], key), route);
         self.admin.post("auth/token/revoke", json!({"token": token}));
         settings
+    }
+
+    fn caretaker(&self, key: &str, route: Option<&Route>) -> (String, Pairs) {
+        let policy = admin::documented(&[2, 3], key);
+        (
+            format!("path \"transit/keys/{key}\" {{ capabilities = [\"delete\"] }}"),
+            self.with_policy(key, &policy, route).1,
+        )
     }
 
     fn denials(&self, key: &str, route: Option<&Route>) -> Vec<(String, Pairs)> {

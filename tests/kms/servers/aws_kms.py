@@ -67,7 +67,7 @@ class Key:
         self.spec = request.get("KeySpec", "SYMMETRIC_DEFAULT")
         self.state, self.created_at = "Enabled", time.time()
         self.materials = primary.materials if primary else [Material()]
-        self.rotation_began = None
+        self.rotation_began = self.deletion_at = None
         self.is_replica = primary is not None
 
     @property
@@ -100,7 +100,7 @@ class Key:
             about["EncryptionAlgorithms"] = ["SYMMETRIC_DEFAULT"]
             about["CurrentKeyMaterialId"] = self.current().id
         if self.state == "PendingDeletion":
-            about["DeletionDate"] = self.created_at + 7 * 86_400
+            about["DeletionDate"] = self.deletion_at
         return about
 
 
@@ -292,9 +292,12 @@ class Kms:
         key = self.find(caller, request.get("KeyId"), "ScheduleKeyDeletion", aliases=False)
         if key.state == "PendingDeletion":
             raise ApiError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
-        key.state = "PendingDeletion"
-        return {"KeyId": key.arn, "KeyState": key.state, "DeletionDate": time.time() + 7 * 86_400,
-                "PendingWindowInDays": 7}
+        days = request.get("PendingWindowInDays", 30)
+        if not isinstance(days, int) or not 7 <= days <= 30:
+            raise ApiError("ValidationException", f"1 validation error detected: Value '{days}' at 'pendingWindowInDays' "
+                           "failed to satisfy constraint: Member must have value between 7 and 30")
+        key.state, key.deletion_at = "PendingDeletion", time.time() + days * 86_400
+        return {"KeyId": key.arn, "KeyState": key.state, "DeletionDate": key.deletion_at, "PendingWindowInDays": days}
 
     def do_CancelKeyDeletion(self, caller, request):
         key = self.find(caller, request.get("KeyId"), "CancelKeyDeletion", aliases=False)

@@ -96,10 +96,15 @@ pub fn documented(numbers: &[usize], key: &str) -> String {
     let text = include_str!("../../../../docs/KEY_SERVICES.md");
     let blocks: Vec<&str> =
         text.split("```hcl\n").skip(1).map(|block| block.split("```").next().unwrap_or_default()).collect();
-    assert_eq!(blocks.len(), 3, "TaskManagers, the JobManager, who disables versions");
-    // Once for each path, as the server wants it.
+    assert_eq!(blocks.len(), 4, "TaskManagers, the JobManager, who disables versions, who destroys the key");
+    // Once for each path, as the server wants it: the last line about one grants the most.
+    let path = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
     let mut lines: Vec<&str> = numbers.iter().flat_map(|number| blocks[*number - 1].lines()).collect();
-    lines.dedup();
+    for at in (0..lines.len()).rev() {
+        if lines[at + 1..].iter().any(|later| path(later) == path(lines[at])) {
+            lines.remove(at);
+        }
+    }
     lines.iter().map(|line| line.replace("flink-state", key) + "\n").collect()
 }
 
