@@ -78,6 +78,17 @@ typedef struct sealpoint_sealer sealpoint_sealer;
  */
 typedef int64_t (*sealpoint_read_at)(void *context, uint64_t offset, uint8_t *buffer, size_t length);
 
+/*
+ Reads up to `length` bytes at `offset` of the file `.sealpoint-keys` in the sealed file's directory (`up` is 0) or in
+ that directory's parent (`up` is 1) into `buffer`. Returns how many were read, 0 at the end of the file or where there is
+ no such file, a negative number if reading failed.
+ */
+typedef int64_t (*sealpoint_read_keys_at)(void *context,
+                                          uint32_t up,
+                                          uint64_t offset,
+                                          uint8_t *buffer,
+                                          size_t length);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -243,6 +254,21 @@ uint32_t sealpoint_opener_open(const sealpoint_engine *engine,
                                sealpoint_read_at read_at,
                                void *context,
                                sealpoint_opener **opener);
+
+/*
+ As `sealpoint_opener_open`; where the key service no longer gives the data key for the file's own slots, it is looked
+ for in the key files that `sealpoint rewrap` wrote beside the file, which `read_keys_at` reads.
+
+ The caller sees to it that:
+ As `sealpoint_opener_open`; `read_keys_at` is called with the same `context`, during this call only.
+ */
+uint32_t sealpoint_opener_open_beside(const sealpoint_engine *engine,
+                                      const char *path,
+                                      const char *subject,
+                                      sealpoint_read_at read_at,
+                                      sealpoint_read_keys_at read_keys_at,
+                                      void *context,
+                                      sealpoint_opener **opener);
 
 /*
  Reads up to `capacity` bytes of verified plaintext into `buffer`; `*read` is 0 only at the verified end.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::config::EncryptionConfig;
 use crate::envelope::{AtEof, Head, Layout, Opened, Opener, Parsed, SealOptions, Sealer, Waypoints};
 use crate::error::{Error, Kind, Result};
-use crate::keys::{DataKey, KeyRing, SystemClock};
+use crate::keys::{DataKey, KeyRing, Sidecars, SystemClock};
 use crate::kms::over::{self, Surroundings};
 use crate::metrics::EncryptionMetrics;
 
@@ -91,8 +91,40 @@ impl EncryptionEngine {
     /// Begins to open a file found at `path`, whose head was read. With an `expected` name it must be bound to that
     /// name: a file bound to another, or to none, is refused. Waits for the key service unless the data key is cached.
     pub fn opener(&self, head: &Head, path: &str, expected: Option<&str>) -> Result<Opening> {
+        self.opener_by(head, path, expected, || self.keys.unwrap(head))
+    }
+
+    /// As [`opener`](Self::opener); where the key service no longer gives the data key for the file's own slots, it is
+    /// looked for in the sidecars beside the file.
+    pub fn opener_beside(
+        &self,
+        head: &Head,
+        path: &str,
+        expected: Option<&str>,
+        sidecars: &mut Sidecars<'_>,
+    ) -> Result<Opening> {
+        self.opener_by(head, path, expected, || self.keys.unwrap_beside(head, sidecars))
+    }
+
+    /// As [`opener`](Self::opener), by the slots that a sidecar has for the file's data key, whatever its own are worth.
+    pub fn opener_with(&self, head: &Head, path: &str, expected: Option<&str>, sidecar: &[u8]) -> Result<Opening> {
+        self.opener_by(head, path, expected, || {
+            self.keys.unwrap_with(head, sidecar)?.ok_or_else(|| {
+                let id = head.bound.data_key_id;
+                Kind::KeyNotFound.error(format_args!("the key file has no slots for data key {id}"))
+            })
+        })
+    }
+
+    fn opener_by(
+        &self,
+        head: &Head,
+        path: &str,
+        expected: Option<&str>,
+        key: impl FnOnce() -> Result<Arc<DataKey>>,
+    ) -> Result<Opening> {
         let open = || {
-            let key = self.keys.unwrap(head)?;
+            let key = key()?;
             let opener = Opener::new(head, key.secret())?.sharing(Arc::clone(&self.waypoints), head);
             // Only now is the head proven to be the one that was sealed.
             self.check_place(head, path, expected)?;

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use crate::engine::{Opening, Sealing};
-use crate::envelope::{AtEof, Head, Parsed};
+use crate::envelope::sidecar::{FILE_NAME, Place};
+use crate::envelope::{AtEof, Head, Parsed, limits};
 use crate::error::{Error, Kind, Result};
 
 /// How many chunks are sealed or opened at once: enough to make the cost of a call vanish, small enough for a cache.
@@ -150,6 +152,38 @@ pub fn read_head<S: ReadAt>(source: &mut S) -> Result<(Vec<u8>, Head)> {
                     .error(format_args!("the file ends after {} bytes, inside its head of {total}", bytes.len())));
             }
             Parsed::NeedMore(total) => needed = total,
+        }
+    }
+}
+
+/// A whole sidecar, or none if there is not a byte of one. A longer one than the format allows is not read to its end.
+pub fn read_sidecar<S: ReadAt>(source: &mut S) -> Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    while bytes.len() <= limits::MAX_SIDECAR {
+        let filled = bytes.len();
+        bytes.resize(filled + FIRST_READ.max(filled), 0);
+        let read = read_some(source, filled as u64, &mut bytes[filled..])?;
+        bytes.truncate(filled + read);
+        if read == 0 {
+            break;
+        }
+    }
+    Ok((!bytes.is_empty()).then_some(bytes))
+}
+
+/// The sidecars beside a file of this machine, for [`EncryptionEngine::opener_beside`](crate::engine::EncryptionEngine::opener_beside).
+pub fn sidecars_beside(path: &Path) -> impl FnMut(Place) -> Result<Option<Vec<u8>>> {
+    let directory = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+    move |place| {
+        let folder = match place {
+            Place::Directory => directory.as_deref(),
+            Place::Parent => directory.as_deref().and_then(Path::parent),
+        };
+        let Some(file) = folder.map(|folder| folder.join(FILE_NAME)) else { return Ok(None) };
+        match File::open(&file) {
+            Ok(mut file) => read_sidecar(&mut file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format_args!("open {}", file.display()), &error)),
         }
     }
 }

@@ -12,7 +12,9 @@ use std::thread;
 use proptest::prelude::*;
 use sealpoint::config::EncryptionConfig;
 use sealpoint::engine::EncryptionEngine;
+use sealpoint::envelope::sidecar::{self, Entry};
 use sealpoint::error::{Error, Kind};
+use sealpoint::keys::Target;
 use sealpoint::store::{Location, Store, StoreOptions};
 use sealpoint::stream::{OpenStream, ReadAt, SealStream, read_head};
 use tempfile::TempDir;
@@ -412,4 +414,33 @@ fn store_calls_run_on_the_engine_s_own_thread_of_io() {
         store.read(&at, 0..100).await
     });
     assert_eq!(read.unwrap(), vec![7; 10]);
+}
+
+#[test]
+fn the_tool_opens_a_file_by_the_keys_that_were_renewed_beside_it() {
+    let fixture = Fixture::new();
+    let (toml, sealed) = (fixture.toml(&[]), fixture.path("checkpoints/chk-1/state"));
+    let run = |arguments: &[&str]| Command::new(CLI).args(arguments).env("SEALPOINT_CONFIG", &toml).output().unwrap();
+    std::fs::create_dir_all(sealed.parent().unwrap()).unwrap();
+    std::fs::write(&sealed, fixture.engine(&[]).encrypt("", b"secret").unwrap()).unwrap();
+    let keyring = fixture.path("keyring");
+    assert!(run(&["keyring", "rotate", keyring.to_str().unwrap()]).status.success());
+    let engine = fixture.engine(&[]);
+    let (_, head) = read_head(&mut std::fs::File::open(&sealed).unwrap()).unwrap();
+    let renewal = engine.keys().renewal(Target::All, None).unwrap();
+    let renewed = renewal.renew(head.bound.data_key_id, &head.bound.tenant, &head.slots, head.slots_section());
+    let entry = Entry::new(head.bound.data_key_id, engine.wait(renewed).unwrap().section).unwrap();
+    let disabled = run(&["keyring", "disable", keyring.to_str().unwrap(), "1"]);
+    assert!(disabled.status.success(), "{disabled:?}");
+
+    let refused = run(&["open", sealed.to_str().unwrap(), "-"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(["version 1", "enable", "sealpoint rewrap"].iter().all(|part| said.contains(part)), "{said}");
+    for folder in ["checkpoints/chk-1", "checkpoints"] {
+        let keys = fixture.path(folder).join(".sealpoint-keys");
+        std::fs::write(&keys, sidecar::encode(std::slice::from_ref(&entry)).unwrap()).unwrap();
+        assert_eq!(run(&["open", sealed.to_str().unwrap(), "-"]).stdout, b"secret");
+        std::fs::remove_file(keys).unwrap();
+    }
 }

@@ -10,7 +10,7 @@ use sealpoint::config::EncryptionConfig;
 use sealpoint::engine::EncryptionEngine;
 use sealpoint::envelope::Head;
 use sealpoint::error::{Error, Kind, Result};
-use sealpoint::stream::{OpenStream, SealStream, read_head};
+use sealpoint::stream::{OpenStream, SealStream, read_head, sidecars_beside};
 
 /// How much is read from a file at once.
 const BLOCK: usize = 1024 * 1024;
@@ -90,7 +90,8 @@ pub fn open(arguments: &Open) -> Result<()> {
     let (_, head) = read_head(&mut source).map_err(place)?;
     // Both kinds are opened by hand: a file that is bound to a name, under that name only.
     let expected = head.bound.subject.as_ref().and_then(|_| file_name(&arguments.input));
-    let opening = engine.opener(&head, &absolute(&arguments.input), expected)?;
+    let opening =
+        engine.opener_beside(&head, &absolute(&arguments.input), expected, &mut sidecars_beside(&arguments.input))?;
     let mut stream = OpenStream::new(source, opening);
     let mut copy = |output: &mut dyn Write| {
         let mut block = vec![0; BLOCK];

@@ -9,6 +9,20 @@ use crate::error::{Error, Kind, Result};
 /// The name of the sidecar in its directory.
 pub const FILE_NAME: &str = ".sealpoint-keys";
 
+/// Where a reader looks for the sidecar of a file whose own slots do not give its data key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In the file's directory.
+    Directory,
+    /// In that directory's parent.
+    Parent,
+}
+
+impl Place {
+    /// All places, in the order in which a reader tries them.
+    pub const IN_ORDER: [Place; 2] = [Place::Directory, Place::Parent];
+}
+
 const MAGIC: [u8; 8] = *b"SEALKEY\n";
 const VERSION: u8 = 1;
 const PRELUDE: usize = 16;
@@ -58,6 +72,28 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
 
 /// Reads a whole sidecar.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    walk(bytes, |id, section| {
+        entries.push(Entry::new(id, section.to_vec())?);
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// The entry of one data key. What the sidecar holds besides must be well-formed too, but for the slots of other keys,
+/// which nobody looks into.
+pub fn find(bytes: &[u8], wanted: DataKeyId) -> Result<Option<Entry>> {
+    let mut found = None;
+    walk(bytes, |id, section| {
+        if id == wanted {
+            found = Some(section);
+        }
+        Ok(())
+    })?;
+    found.map(|section| Entry::new(wanted, section.to_vec())).transpose()
+}
+
+fn walk<'a>(bytes: &'a [u8], mut visit: impl FnMut(DataKeyId, &'a [u8]) -> Result<()>) -> Result<()> {
     if bytes.len() > MAX_SIDECAR {
         return Err(malformed("it is longer than the format allows"));
     }
@@ -76,17 +112,18 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>> {
         None => return Err(malformed("it ends early")),
     }
     let count = reader.u32().ok_or_else(|| malformed("it ends early"))?;
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut last = None;
     // The count reserves nothing: a hostile one runs into the end of the bytes.
     for _ in 0..count {
         let (id, section) =
             take_entry(&mut reader).ok_or_else(|| malformed("an entry runs past its limit or the file"))?;
-        if entries.last().is_some_and(|last| last.data_key_id >= id) {
+        if last >= Some(id) {
             return Err(malformed("its entries are not in ascending order"));
         }
-        entries.push(Entry::new(id, section.to_vec())?);
+        visit(id, section)?;
+        last = Some(id);
     }
-    if reader.rest().is_empty() { Ok(entries) } else { Err(malformed("bytes follow its last entry")) }
+    if reader.rest().is_empty() { Ok(()) } else { Err(malformed("bytes follow its last entry")) }
 }
 
 fn take_entry<'a>(reader: &mut Reader<'a>) -> Option<(DataKeyId, &'a [u8])> {
@@ -113,8 +150,13 @@ mod tests {
         for entries in [vec![], vec![entry(1), entry(2), entry(9)]] {
             let bytes = encode(&entries).unwrap();
             assert_eq!(decode(&bytes).unwrap(), entries);
+            for id in 0..10 {
+                let entry = entries.iter().find(|entry| entry.data_key_id == DataKeyId::from_bytes([id; 16]));
+                assert_eq!(find(&bytes, DataKeyId::from_bytes([id; 16])).unwrap().as_ref(), entry);
+            }
             for cut in 0..bytes.len() {
                 assert_eq!(decode(&bytes[..cut]).unwrap_err().kind(), Kind::Malformed, "cut at {cut}");
+                assert!(find(&bytes[..cut], DataKeyId::from_bytes([1; 16])).is_err(), "cut at {cut}");
             }
             assert_eq!(decode(&[&bytes[..], &[0]].concat()).unwrap_err().kind(), Kind::Malformed);
         }

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use super::handle::{Handle, internal};
 use crate::config::{EncryptionConfig, Settings};
-use crate::engine::EncryptionEngine;
+use crate::engine::{EncryptionEngine, Opening};
+use crate::envelope::Head;
+use crate::envelope::sidecar::Place;
 use crate::error::{Kind, Result};
-use crate::stream::{OpenStream, ReadAt, SealStream, read_head};
+use crate::stream::{OpenStream, ReadAt, SealStream, read_head, read_sidecar};
 
 /// The version of this interface. A program compares `sealpoint_abi_version()` with the value it was compiled against:
 /// the same number means that every function of the header exists and keeps its contract.
@@ -34,6 +36,12 @@ pub struct SealpointOpener(());
 /// of the file, a negative number if reading failed.
 pub type SealpointReadAt =
     Option<unsafe extern "C" fn(context: *mut c_void, offset: u64, buffer: *mut u8, length: usize) -> i64>;
+
+/// Reads up to `length` bytes at `offset` of the file `.sealpoint-keys` in the sealed file's directory (`up` is 0) or in
+/// that directory's parent (`up` is 1) into `buffer`. Returns how many were read, 0 at the end of the file or where there is
+/// no such file, a negative number if reading failed.
+pub type SealpointReadKeysAt =
+    Option<unsafe extern "C" fn(context: *mut c_void, up: u32, offset: u64, buffer: *mut u8, length: usize) -> i64>;
 
 /// The version of this interface, see `SEALPOINT_ABI_VERSION`.
 #[unsafe(no_mangle)]
@@ -279,14 +287,33 @@ pub unsafe extern "C" fn sealpoint_opener_open(
 ) -> u32 {
     fence(|| {
         // SAFETY: the caller's contract.
-        let (engine, path, subject) = unsafe { (engine_of(engine)?, text(path, "path")?, optional_text(subject)?) };
-        expect_output(opener)?;
-        let read_at = read_at.ok_or_else(|| Kind::InvalidArgument.error("read_at is null"))?;
-        let mut source = Source { read_at, context };
-        let (_, head) = read_head(&mut source)?;
-        let stream = OpenStream::new(source, engine.opener(&head, path, subject)?);
+        unsafe { open_file(engine, path, subject, read_at, context, opener, EncryptionEngine::opener) }
+    })
+}
+
+/// As `sealpoint_opener_open`; where the key service no longer gives the data key for the file's own slots, it is looked
+/// for in the key files that `sealpoint rewrap` wrote beside the file, which `read_keys_at` reads.
+///
+/// # Safety
+/// As `sealpoint_opener_open`; `read_keys_at` is called with the same `context`, during this call only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sealpoint_opener_open_beside(
+    engine: *const SealpointEngine,
+    path: *const c_char,
+    subject: *const c_char,
+    read_at: SealpointReadAt,
+    read_keys_at: SealpointReadKeysAt,
+    context: *mut c_void,
+    opener: *mut *mut SealpointOpener,
+) -> u32 {
+    fence(|| {
+        let read_keys_at = given(read_keys_at, "read_keys_at")?;
+        let open = |engine: &EncryptionEngine, head: &Head, path: &str, subject: Option<&str>| {
+            let mut sidecars = |place| read_sidecar(&mut KeysSource { read_keys_at, context, place });
+            engine.opener_beside(head, path, subject, &mut sidecars)
+        };
         // SAFETY: the caller's contract.
-        unsafe { give(opener, Handle::into_raw(stream).cast()) }
+        unsafe { open_file(engine, path, subject, read_at, context, opener, open) }
     })
 }
 
@@ -367,12 +394,34 @@ unsafe impl Send for Source {}
 impl ReadAt for Source {
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         // SAFETY: the caller gave a function that writes at most `length` bytes to `buffer`.
-        let read = unsafe { (self.read_at)(self.context, offset, buf.as_mut_ptr(), buf.len()) };
-        usize::try_from(read)
-            .ok()
-            .filter(|read| *read <= buf.len())
-            .ok_or_else(|| io::Error::other(format!("the read callback returned {read}")))
+        count(unsafe { (self.read_at)(self.context, offset, buf.as_mut_ptr(), buf.len()) }, buf)
     }
+}
+
+/// A sidecar behind a C callback.
+struct KeysSource {
+    read_keys_at: unsafe extern "C" fn(*mut c_void, u32, u64, *mut u8, usize) -> i64,
+    context: *mut c_void,
+    place: Place,
+}
+
+impl ReadAt for KeysSource {
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let up = match self.place {
+            Place::Directory => 0,
+            Place::Parent => 1,
+        };
+        // SAFETY: as for `Source`.
+        count(unsafe { (self.read_keys_at)(self.context, up, offset, buf.as_mut_ptr(), buf.len()) }, buf)
+    }
+}
+
+/// What a callback that read into `buf` returned.
+fn count(read: i64, buf: &[u8]) -> io::Result<usize> {
+    usize::try_from(read)
+        .ok()
+        .filter(|read| *read <= buf.len())
+        .ok_or_else(|| io::Error::other(format!("the read callback returned {read}")))
 }
 
 thread_local! {
@@ -419,6 +468,25 @@ unsafe fn open_engine(config: EncryptionConfig, engine: *mut *mut SealpointEngin
     unsafe { give(engine, Handle::into_raw(opened).cast()) }
 }
 
+unsafe fn open_file(
+    engine: *const SealpointEngine,
+    path: *const c_char,
+    subject: *const c_char,
+    read_at: SealpointReadAt,
+    context: *mut c_void,
+    opener: *mut *mut SealpointOpener,
+    open: impl FnOnce(&EncryptionEngine, &Head, &str, Option<&str>) -> Result<Opening>,
+) -> Result<()> {
+    // SAFETY: the caller's contract.
+    let (engine, path, subject) = unsafe { (engine_of(engine)?, text(path, "path")?, optional_text(subject)?) };
+    expect_output(opener)?;
+    let mut source = Source { read_at: given(read_at, "read_at")?, context };
+    let (_, head) = read_head(&mut source)?;
+    let stream = OpenStream::new(source, open(&engine, &head, path, subject)?);
+    // SAFETY: the caller's contract.
+    unsafe { give(opener, Handle::into_raw(stream).cast()) }
+}
+
 unsafe fn push(
     sealer: *const SealpointSealer,
     length: usize,
@@ -443,6 +511,11 @@ unsafe fn push(
     out[..sealed.len()].copy_from_slice(&sealed);
     // SAFETY: the caller's contract.
     unsafe { give(written, sealed.len()) }
+}
+
+/// A callback that must not be null.
+fn given<F>(callback: Option<F>, name: &str) -> Result<F> {
+    callback.ok_or_else(|| Kind::InvalidArgument.error(format_args!("{name} is null")))
 }
 
 /// Refuses a null output before anything is made or moved that it would lose.

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::sync::Arc;
 
-use jni::objects::{JByteArray, JClass, JObjectArray, JString};
+use jni::objects::{JByteArray, JClass, JObject, JObjectArray, JString};
 use jni::sys::{jboolean, jbyteArray, jint, jlong};
 use jni::{Env, EnvUnowned, Outcome, jni_sig, jni_str};
 
@@ -18,11 +18,12 @@ use super::log_queue;
 use super::scratch::Scratch;
 use crate::config::Settings;
 use crate::engine::{EncryptionEngine, Opening, Sealing};
+use crate::envelope::sidecar::Place;
 use crate::envelope::{AtEof, Head, Opened, Parsed};
 use crate::error::{Error, Kind, Result};
 
 /// The version of this set of native methods; the jar refuses another.
-const ABI_VERSION: jint = 1;
+const ABI_VERSION: jint = 2;
 
 /// Set in the result of an open call when more than `consumed` and `produced` must be asked for.
 const LOOK_AGAIN: jlong = jlong::MIN;
@@ -238,22 +239,19 @@ extern "system" fn Java_io_sealpoint_Native_openerOpen<'l>(
     engine: jlong,
     path: JString<'l>,
     subject: JString<'l>,
+    source: JObject<'l>,
     head: JByteArray<'l>,
     offset: jint,
     length: jint,
 ) -> jlong {
-    fence(&mut env, |env| {
-        let mut signed = vec![0; from_int(length)?];
-        head.get_region(env, offset, &mut signed)?;
-        let bytes: Vec<u8> = signed.iter().map(|byte| byte.cast_unsigned()).collect();
-        match Head::parse(&bytes)? {
-            Parsed::NeedMore(total) => Ok(-jlong::from(to_int(total)?)),
-            Parsed::Complete(head) => {
-                let path = path.try_to_string(env)?;
-                let subject = optional(env, &subject)?;
-                let opening = engine_of(engine)?.opener(&head, &path, subject.as_deref())?;
-                Ok(to_long(Handle::into_raw(JavaOpening::new(opening, head.len()))))
-            }
+    fence(&mut env, |env| match Head::parse(&bytes_of(env, &head, offset, from_int(length)?)?)? {
+        Parsed::NeedMore(total) => Ok(-jlong::from(to_int(total)?)),
+        Parsed::Complete(head) => {
+            let path = path.try_to_string(env)?;
+            let subject = optional(env, &subject)?;
+            let mut beside = |place| read_sidecar(env, &source, place);
+            let opening = engine_of(engine)?.opener_beside(&head, &path, subject.as_deref(), &mut beside)?;
+            Ok(to_long(Handle::into_raw(JavaOpening::new(opening, head.len()))))
         }
     })
 }
@@ -534,6 +532,39 @@ fn out_of_range() -> Error {
 
 fn optional(env: &Env, text: &JString) -> Result<Option<String>, Failure> {
     Ok(if text.is_null() { None } else { Some(text.try_to_string(env)?) })
+}
+
+/// Calls `ByteSource.sidecar`, which gives null where there is no such file.
+fn read_sidecar(env: &mut Env, source: &JObject, place: Place) -> Result<Option<Vec<u8>>> {
+    let above = match place {
+        Place::Directory => false,
+        Place::Parent => true,
+    };
+    let read = |env: &mut Env| {
+        let bytes = env.call_method(source, jni_str!("sidecar"), jni_sig!("(Z)[B"), &[above.into()])?.l()?;
+        if bytes.is_null() {
+            return Ok(None);
+        }
+        let bytes = env.cast_local::<JByteArray>(bytes)?;
+        let length = bytes.len(env)?;
+        bytes_of(env, &bytes, 0, length).map(Some)
+    };
+    // In a frame of its own, so that one array is given back before the next is read.
+    env.with_local_frame(4, read).map_err(|error: jni::errors::Error| match error {
+        jni::errors::Error::JavaException => match env.exception_catch() {
+            Err(jni::errors::Error::CaughtJavaException { name, msg, .. }) => {
+                Kind::Io.error(format_args!("it cannot be read: {name}: {msg}"))
+            }
+            _ => jni_error(error),
+        },
+        error => jni_error(error),
+    })
+}
+
+fn bytes_of(env: &Env, array: &JByteArray, offset: jint, length: usize) -> jni::errors::Result<Vec<u8>> {
+    let mut signed = vec![0; length];
+    array.get_region(env, offset, &mut signed)?;
+    Ok(signed.iter().map(|byte| byte.cast_unsigned()).collect())
 }
 
 /// Why a native method ends with an exception.

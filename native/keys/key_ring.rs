@@ -94,10 +94,11 @@ impl KeyRing {
 
     /// As [`unwrap`](Self::unwrap), from other slots than the file's own, of which `section` is the encoding.
     pub fn unwrap_from(&self, head: &Head, slots: &[Slot], section: &[u8]) -> Result<Arc<DataKey>> {
-        self.service.policy.check(head, slots)?;
+        self.service.policy.check(head)?;
         let (id, tenant) = (head.bound.data_key_id, head.bound.tenant.as_str());
-        let key = CacheKey { id, algorithm: head.algorithm, slots: section.into() };
-        self.cache.get(tenant, key, || {
+        self.cache.get(tenant, cache_key(head, section), || {
+            // What the cache has came from slots that were allowed, and no configuration changes under its ring.
+            self.service.policy.check_slots(tenant, slots)?;
             // The cache may have dropped what is still sealed with.
             let held = self.rings.get(tenant).and_then(|ring| ring.holding(id, section));
             held.map_or_else(|| self.service.unwrap(id, tenant, slots, section), Ok)
@@ -110,10 +111,19 @@ impl KeyRing {
         Renewal::new(Arc::clone(&self.service), target, budget)
     }
 
+    /// Remembers a key under a file's own slots, which did not give it.
+    pub(super) fn remember(&self, head: &Head, key: &Arc<DataKey>) -> Result<()> {
+        self.cache.put(&head.bound.tenant, &cache_key(head, head.slots_section()), key)
+    }
+
     /// How many data keys, and refusals, are cached for a tenant.
     pub fn cached(&self, tenant: &str) -> usize {
         self.cache.len(tenant)
     }
+}
+
+fn cache_key(head: &Head, section: &[u8]) -> CacheKey {
+    CacheKey { id: head.bound.data_key_id, algorithm: head.algorithm, slots: section.into() }
 }
 
 /// What a process sealed itself it can open without asking: a job that fails over in place needs no key service.

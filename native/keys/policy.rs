@@ -25,10 +25,8 @@ impl Policy {
         }
     }
 
-    /// Refuses a file by what its head claims, with the key that must change for it to be opened. `slots` are those
-    /// that its data key is to be taken from.
-    pub fn check(&self, head: &Head, slots: &[Slot]) -> Result<()> {
-        let tenant = head.bound.tenant.as_str();
+    /// Refuses a file by what its head claims, with the key that must change for it to be opened.
+    pub fn check(&self, head: &Head) -> Result<()> {
         self.check_binding(head)?;
         if !self.algorithms.contains(&head.algorithm) {
             return Err(Kind::SuiteNotAllowed.error(format_args!(
@@ -36,6 +34,11 @@ impl Policy {
                 head.algorithm.name()
             )));
         }
+        Ok(())
+    }
+
+    /// Refuses slots of which none is under a key of the tenant's.
+    pub fn check_slots(&self, tenant: &str, slots: &[Slot]) -> Result<()> {
         let clients = self.clients.get(tenant).map_or(&[][..], Vec::as_slice);
         let may_open =
             |slot: &Slot| clients.iter().any(|client| slot.provider == client.provider() && client.opens(&slot.kek));
@@ -86,7 +89,7 @@ impl Policy {
 }
 
 /// What a file says, fit to be shown: without control characters, and not at the length that the file chose.
-fn short(text: &str) -> String {
+pub fn short(text: &str) -> String {
     const MOST: usize = 100;
     let shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
     if text.chars().nth(MOST).is_some() { shown + "..." } else { shown }

@@ -126,6 +126,66 @@ static void streams(const sealpoint_engine *engine, const uint8_t *plain) {
     free(sealed);
 }
 
+/* A sealed file, and the key file in the directory above its own. */
+struct beside {
+    struct memory file, keys;
+    int asked;
+};
+
+static int64_t read_beside(void *context, uint64_t offset, uint8_t *buffer, size_t length) {
+    struct beside *beside = context;
+    return read_memory(&beside->file, offset, buffer, length);
+}
+
+static int64_t read_keys(void *context, uint32_t up, uint64_t offset, uint8_t *buffer, size_t length) {
+    struct beside *beside = context;
+    beside->asked++;
+    return up == 1 ? read_memory(&beside->keys, offset, buffer, length) : 0;
+}
+
+static uint32_t number(const uint8_t *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+/* The version of the key that wrapped the file's data key is gone; the key file has what the head had (docs/FORMAT.md). */
+static void key_file(const sealpoint_engine *engine, const uint8_t *plain) {
+    static const char slot[] = "sealpoint\0\0011";
+    uint8_t *sealed, *keys, opened[1000];
+    size_t sealed_length, bound, slots, at, read;
+    sealpoint_opener *opener;
+    struct beside beside;
+    OK(sealpoint_encrypt(engine, "", plain, sizeof opened, &sealed, &sealed_length));
+    bound = number(sealed + 12);
+    slots = number(sealed + 16);
+    keys = malloc(36 + slots);
+    CHECK(keys != NULL);
+    memcpy(keys, "SEALKEY\n\1\0\0\0\0\0\0\1", 16);
+    memcpy(keys + 16, sealed + 23, 16);
+    memcpy(keys + 32, sealed + 16, 4);
+    memcpy(keys + 36, sealed + 20 + bound, slots);
+    for (at = 20 + bound; memcmp(sealed + at, slot, sizeof slot - 1) != 0; at++) {
+        CHECK(at < 20 + bound + slots);
+    }
+    sealed[at + sizeof slot - 2] = '7';
+    beside.file.bytes = sealed;
+    beside.file.length = sealed_length;
+    beside.keys.bytes = keys;
+    beside.keys.length = 36 + slots;
+    beside.asked = 0;
+    CHECK(sealpoint_opener_open(engine, "", NULL, read_beside, &beside, &opener) == SEALPOINT_E_KEY_VERSION_NOT_FOUND);
+    CHECK(beside.asked == 0);
+    OK(sealpoint_opener_open_beside(engine, "", NULL, read_beside, read_keys, &beside, &opener));
+    OK(sealpoint_opener_read(opener, opened, sizeof opened, &read));
+    CHECK(read == sizeof opened && memcmp(opened, plain, read) == 0);
+    sealpoint_opener_free(opener);
+    keys[36 + slots - 1] ^= 1;
+    CHECK(sealpoint_opener_open_beside(engine, "", NULL, read_beside, read_keys, &beside, &opener) == SEALPOINT_E_KEY_VERSION_NOT_FOUND);
+    CHECK(strstr(sealpoint_last_error(), "version '7'") != NULL);
+    CHECK(sealpoint_opener_open_beside(engine, "", NULL, read_beside, NULL, &beside, &opener) == SEALPOINT_E_INVALID_ARGUMENT);
+    free(keys);
+    sealpoint_buffer_free(sealed, sealed_length);
+}
+
 /* A file that another program sealed: its plaintext must hold the text. */
 static void foreign(const sealpoint_engine *engine, const char *path, const char *text) {
     FILE *file = fopen(path, "rb");
@@ -167,6 +227,7 @@ int main(int count, char **arguments) {
     OK(sealpoint_engine_open_file(arguments[1], &engine));
     buffers(engine, plain);
     streams(engine, plain);
+    key_file(engine, plain);
     if (count == 4) {
         foreign(engine, arguments[2], arguments[3]);
     }

@@ -4,6 +4,7 @@ mod fallback;
 mod fixture;
 mod outage;
 mod renewal;
+mod sidecars;
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Barrier, mpsc};

@@ -39,7 +39,7 @@ final class HeadReader {
                 have += read;
             }
             // Most heads are far shorter than what came with the first read.
-            Opener.Result result = engine.opener(path, subject, head, 0, Math.min(have, Math.max(needed, USUAL_HEAD)));
+            Opener.Result result = engine.opener(path, subject, source, head, 0, Math.min(have, Math.max(needed, USUAL_HEAD)));
             if (result.opener != null) {
                 return new HeadReader(result.opener, head, have);
             }

@@ -43,8 +43,9 @@ final class Native {
 
     static native void sealerClose(long sealer);
 
-    /** A handle, or the negated number of bytes needed when the head is longer than given. */
-    static native long openerOpen(long engine, String path, String subject, byte[] head, int off, int len) throws SealpointException;
+    /** A handle, or the negated number of bytes needed when the head is longer than given. Calls {@link ByteSource#sidecar} where it must. */
+    static native long openerOpen(long engine, String path, String subject, ByteSource source, byte[] head, int off, int len)
+            throws SealpointException;
 
     static native int openerHeadLength(long opener) throws SealpointException;
 

@@ -50,10 +50,10 @@ public final class SealpointEngine extends NativeResource {
     /**
      * An opener for one file, or a negative-length hint: see {@link Opener#open}.
      */
-    Opener.Result opener(String path, String subject, byte[] head, int off, int len) throws SealpointException {
+    Opener.Result opener(String path, String subject, ByteSource source, byte[] head, int off, int len) throws SealpointException {
         long engine = acquire();
         try {
-            return Opener.own(Native.openerOpen(engine, path, subject, head, off, len));
+            return Opener.own(Native.openerOpen(engine, path, subject, source, head, off, len));
         } finally {
             release();
         }

@@ -82,7 +82,7 @@ final class CheckpointPointers {
                     ? new Path(path, AbstractFsCheckpointStorageAccess.METADATA_FILE_NAME)
                     : path;
             try (FSDataInputStream in = fileSystem.open(file)) {
-                return SealedFiles.beginsLikeOne(new FlinkSource(in));
+                return SealedFiles.beginsLikeOne(new FlinkSource(in, fileSystem, file));
             }
         } catch (IOException | IllegalArgumentException unreadable) {
             return false; // resolving the pointer as it is gives Flink's own error

@@ -21,6 +21,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.URI;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.ObjLongConsumer;
 
@@ -55,8 +56,8 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
     @Override
     public FSDataOutputStream create(Path path, WriteMode mode) throws IOException {
         Path file = SealedPaths.unseal(path);
-        if (isSidecar(file)) {
-            throw new IOException(path + ": this name is reserved for Sealpoint's rewrapped keys");
+        if (SealedPaths.isOwn(file)) {
+            throw reserved(path);
         }
         // The sealer first: without a key there should be no file either.
         Sealer sealer;
@@ -106,7 +107,7 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
         }
         List<FileStatus> shown = new ArrayList<>(entries.length);
         for (FileStatus entry : entries) {
-            if (!isSidecar(entry.getPath())) {
+            if (!SealedPaths.isOwn(entry.getPath())) {
                 shown.add(sealed(entry));
             }
         }
@@ -116,21 +117,19 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
     @Override
     public boolean exists(Path path) throws IOException {
         Path file = SealedPaths.unseal(path);
-        return !isSidecar(file) && inner.exists(file);
+        return !SealedPaths.isOwn(file) && inner.exists(file);
     }
 
-    /** Deletes. A directory that holds nothing but rewrapped keys counts as empty, for Flink disposes of checkpoints non-recursively. */
+    /** Deletes. A directory that holds nothing but files of ours counts as empty, for Flink disposes of checkpoints non-recursively. */
     @Override
     public boolean delete(Path path, boolean recursive) throws IOException {
         Path file = SealedPaths.unseal(path);
         try {
             return inner.delete(file, recursive);
         } catch (IOException error) {
-            Path sidecar = new Path(file, SealedPaths.SIDECAR);
-            if (recursive || !holdsOnly(file, sidecar)) {
+            if (recursive || !emptiedOfOwn(file)) {
                 throw error;
             }
-            inner.delete(sidecar, false);
             return inner.delete(file, false);
         }
     }
@@ -144,8 +143,8 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
     public boolean rename(Path from, Path to) throws IOException {
         Path source = visible(from);
         Path target = SealedPaths.unseal(to);
-        if (isSidecar(target)) {
-            throw new IOException(to + ": this name is reserved for Sealpoint's rewrapped keys");
+        if (SealedPaths.isOwn(target)) {
+            throw reserved(to);
         }
         String bound = SealedPaths.subject(source);
         String expected = SealedPaths.subject(target);
@@ -213,44 +212,60 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
         String subject = SealedPaths.subject(file);
         try {
             return SealedFiles.plaintextLength(
-                    sealpoint.engine(), new FlinkSource(inner.open(file)), status.getLen(), file.toString(), subject);
+                    sealpoint.engine(), FlinkSource.open(inner, file), status.getLen(), file.toString(), subject);
         } catch (TruncatedException noEnd) {
             if (!SealedPaths.isMergedInto(file)) {
                 throw noEnd;
             }
             return SealedFiles.plaintextLengthSoFar(
-                    sealpoint.engine(), new FlinkSource(inner.open(file)), status.getLen(), file.toString(), subject);
+                    sealpoint.engine(), FlinkSource.open(inner, file), status.getLen(), file.toString(), subject);
         }
     }
 
     /** The engine comes first: if it cannot be had, nothing is open yet that nobody would close. */
     private FSDataInputStream opened(SealpointEngine engine, Path file, FSDataInputStream source) throws IOException {
-        return new FlinkInputStream(SealedInputStream.open(
-                engine, new FlinkSource(source), sealpoint.arrays(), file.toString(), SealedPaths.subject(file)));
+        FlinkSource sealed = new FlinkSource(source, inner, file);
+        try {
+            return new FlinkInputStream(
+                    SealedInputStream.open(engine, sealed, sealpoint.arrays(), file.toString(), SealedPaths.subject(file)));
+        } finally {
+            if (sealed.lookedBeside()) {
+                sealpoint.drainLog();
+            }
+        }
     }
 
     private FileStatus sealed(FileStatus status) {
         return new SealedFileStatus(this, status, SealedPaths.seal(status.getPath().makeQualified(inner)));
     }
 
-    private boolean holdsOnly(Path directory, Path sidecar) throws IOException {
-        if (!inner.exists(sidecar)) {
+    /** Deletes the files of ours in a directory that holds nothing else; false, and nothing is done, where it does or cannot be looked into. */
+    private boolean emptiedOfOwn(Path directory) throws IOException {
+        FileStatus[] entries;
+        try {
+            entries = inner.listStatus(directory);
+        } catch (IOException error) {
             return false;
         }
-        FileStatus[] entries = inner.listStatus(directory);
-        return entries != null && entries.length == 1 && isSidecar(entries[0].getPath());
+        if (entries == null || entries.length == 0 || !Arrays.stream(entries).allMatch(entry -> SealedPaths.isOwn(entry.getPath()))) {
+            return false;
+        }
+        for (FileStatus entry : entries) {
+            inner.delete(entry.getPath(), false);
+        }
+        return true;
     }
 
     private static Path visible(Path path) throws FileNotFoundException {
         Path file = SealedPaths.unseal(path);
-        if (isSidecar(file)) {
-            throw new FileNotFoundException(path + ": rewrapped keys are hidden");
+        if (SealedPaths.isOwn(file)) {
+            throw new FileNotFoundException(path + ": files of Sealpoint's own are hidden");
         }
         return file;
     }
 
-    private static boolean isSidecar(Path path) {
-        return path.getName().equals(SealedPaths.SIDECAR);
+    private static IOException reserved(Path path) {
+        return new IOException(path + ": names that begin like this are reserved for Sealpoint's own files, such as rewrapped keys");
     }
 
     /** The place of a range of plaintext. */

@@ -16,8 +16,11 @@ final class SealedPaths {
     /** The file systems that have a sealed form; META-INF/services names a factory for each. */
     static final List<String> SCHEMES = List.of("file", "s3", "s3a", "hdfs", "abfs", "abfss", "gs", "oss");
 
-    /** Rewrapped keys, written beside the data by `sealpoint rewrap`; no business of Flink's. */
+    /** Rewrapped keys, written beside the data by `sealpoint rewrap`. */
     static final String SIDECAR = ".sealpoint-keys";
+
+    /** What files begin with that are ours, and no business of Flink's: rewrapped keys, their lock, manifests, and whatever is on its way to one. */
+    private static final String OWN = ".sealpoint-";
 
     private static final Pattern UUID = Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
     private static final Pattern MERGING_DIRECTORY = Pattern.compile("job_[0-9a-f]{32}_(tm|op)_.+");
@@ -73,6 +76,11 @@ final class SealedPaths {
     static String subject(Path path) {
         String name = path.getName();
         return name.equals(METADATA) || UUID.matcher(name).matches() ? name : null;
+    }
+
+    /** Whether this is a file of ours among Flink's. */
+    static boolean isOwn(Path path) {
+        return path.getName().startsWith(OWN);
     }
 
     /** Whether Flink merges small files into this one: it does so in a directory of each TaskManager and subtask, named after the job. */

@@ -35,7 +35,6 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -167,28 +166,6 @@ class SealedFileSystemTest {
                 assertTrue(Files.readString(file, StandardCharsets.ISO_8859_1).startsWith("SEALPNT\n"), file.toString());
             }
         }
-    }
-
-    @Test
-    void rewrapped_keys_are_hidden_and_do_not_keep_a_directory() throws IOException {
-        java.nio.file.Path checkpoint = Files.createDirectory(directory.resolve("chk-1"));
-        java.nio.file.Path sidecar = Files.write(checkpoint.resolve(".sealpoint-keys"), new byte[] {1});
-        FileSystem fileSystem = sealed(checkpoint).getFileSystem();
-        assertEquals(0, fileSystem.listStatus(sealed(checkpoint)).length);
-        assertFalse(fileSystem.exists(sealed(sidecar)));
-        assertThrows(FileNotFoundException.class, () -> fileSystem.getFileStatus(sealed(sidecar)));
-        assertThrows(FileNotFoundException.class, () -> fileSystem.open(sealed(sidecar)));
-        assertThrows(IOException.class, () -> fileSystem.create(sealed(sidecar), WriteMode.OVERWRITE));
-        write(sealed(checkpoint.resolve("state")), SECRET);
-        assertThrows(FileNotFoundException.class, () -> fileSystem.rename(sealed(sidecar), sealed(checkpoint.resolve("keys"))));
-        Path hidden = sealed(directory.resolve(".sealpoint-keys"));
-        IOException reserved = assertThrows(IOException.class, () -> fileSystem.rename(sealed(checkpoint.resolve("state")), hidden));
-        assertTrue(reserved.getMessage().contains("reserved"), reserved.getMessage());
-        assertThrows(IOException.class, () -> fileSystem.delete(sealed(checkpoint), false));
-        assertTrue(Files.exists(sidecar));
-        assertTrue(fileSystem.delete(sealed(checkpoint.resolve("state")), false));
-        assertTrue(fileSystem.delete(sealed(checkpoint), false));
-        assertFalse(Files.exists(checkpoint));
     }
 
     @Test
