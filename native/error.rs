@@ -206,9 +206,11 @@ impl Error {
         self
     }
 
-    /// An [`Kind::Io`] error that names what was being done, and to what.
+    /// An [`Kind::Io`] error that names what was being done, and to what. An error of this crate that came through a stream
+    /// of the standard library is itself again.
     pub fn io(doing: impl fmt::Display, error: &std::io::Error) -> Error {
-        Kind::Io.error(format_args!("cannot {doing}: {error}"))
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        inner.cloned().unwrap_or_else(|| Kind::Io.error(format_args!("cannot {doing}: {error}")))
     }
 }
 

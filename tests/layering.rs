@@ -20,7 +20,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stream", &["engine", "envelope", "error"]),
     (
         "lifecycle",
-        &["store", "engine", "keys", "kms", "envelope", "metrics", "config", "context", "secret", "clock", "error"],
+        &[
+            "store", "flink", "stream", "engine", "keys", "kms", "envelope", "metrics", "config", "context", "secret",
+            "clock", "error",
+        ],
     ),
     ("ffi", &["stream", "engine", "envelope", "config", "error"]),
     (

@@ -6,13 +6,19 @@ mod config;
 mod files;
 mod keyring;
 mod kms;
+mod output;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
+mod reencrypt;
+mod target;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sealpoint::error::Kind;
+
+use crate::output::Answer;
 
 /// Envelope encryption of everything Apache Flink persists.
 #[derive(Debug, Parser)]
@@ -43,21 +49,28 @@ enum Command {
     Open(files::Open),
     /// Show what the heads of sealed files say, without any key and unverified
     Inspect(files::Inspect),
+    /// Seal a checkpoint or savepoint anew, under new keys, at another place
+    Reencrypt(reencrypt::Reencrypt),
+    /// Verify every file of a checkpoint, a savepoint, or a job's checkpoints
+    Verify(verify::Verify),
 }
 
 fn main() -> ExitCode {
+    let done = |()| Answer::Yes;
     let result = match Arguments::parse().command {
-        Command::Config(command) => config::run(command),
-        Command::Keyring(command) => keyring::run(command),
-        Command::Kms(command) => kms::run(&command),
+        Command::Config(command) => config::run(command).map(done),
+        Command::Keyring(command) => keyring::run(command).map(done),
+        Command::Kms(command) => kms::run(&command).map(done),
         #[cfg(feature = "pkcs11")]
-        Command::Pkcs11(command) => pkcs11::run(command),
-        Command::Seal(arguments) => files::seal(&arguments),
-        Command::Open(arguments) => files::open(&arguments),
-        Command::Inspect(arguments) => files::inspect(&arguments),
+        Command::Pkcs11(command) => pkcs11::run(command).map(done),
+        Command::Seal(arguments) => files::seal(&arguments).map(done),
+        Command::Open(arguments) => files::open(&arguments).map(done),
+        Command::Inspect(arguments) => files::inspect(&arguments).map(done),
+        Command::Reencrypt(arguments) => reencrypt::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(answer) => answer.into(),
         Err(error) => {
             eprintln!("sealpoint: {error}");
             ExitCode::from(exit_code(error.kind()))

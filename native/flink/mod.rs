@@ -10,9 +10,11 @@
 
 mod handles;
 mod metadata;
+mod names;
 mod reference;
 mod tape;
 mod text;
 
 pub use metadata::{METADATA, Summary, read, relocate};
+pub use names::names_are_bound;
 pub use reference::{Extent, Reference, Role};

@@ -137,17 +137,9 @@ pub fn malformed(at: u64, what: impl std::fmt::Display) -> Error {
 }
 
 fn reading(error: std::io::Error) -> Error {
-    ours(error, "read the metadata")
+    Error::io("read the metadata", &error)
 }
 
 fn writing(error: std::io::Error) -> Error {
-    ours(error, "write the metadata")
-}
-
-/// An error of this crate that came through a stream of the standard library is itself again.
-fn ours(error: std::io::Error, doing: &str) -> Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(inner) => inner.clone(),
-        None => Error::io(doing, &error),
-    }
+    Error::io("write the metadata", &error)
 }

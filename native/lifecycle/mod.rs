@@ -2,4 +2,15 @@
 //!
 //! Everything here reads and writes through a [`Store`](crate::store::Store) and asks the key services through an engine.
 
+pub mod checkpoint;
+pub mod problem;
+pub mod reach;
+pub mod reencrypt;
+pub mod sealed_file;
+pub mod sealed_writer;
+pub mod sidecars;
 pub mod survey;
+pub mod tally;
+pub mod verify;
+
+pub use reach::Reach;

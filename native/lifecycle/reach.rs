@@ -1,0 +1,121 @@
+//! What the operations on whole checkpoints work with: an engine for the keys, and every store that the files lie in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+
+use super::tally::Tally;
+use crate::engine::EncryptionEngine;
+use crate::error::{Kind, Result};
+use crate::store::{Location, Object, Store, StoreOptions};
+
+/// An engine and stores. Threads of its user's own may use it, those of a runtime may not: it waits.
+pub struct Reach {
+    engine: Arc<EncryptionEngine>,
+    options: StoreOptions,
+    stores: Mutex<Vec<(Location, Store)>>,
+    threads: usize,
+    stopped: Arc<AtomicBool>,
+    tally: Tally,
+}
+
+impl Reach {
+    /// With as many threads as this, or by default two a processor, so that some compute while others wait.
+    pub fn new(engine: Arc<EncryptionEngine>, options: StoreOptions, threads: Option<usize>) -> Reach {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Reach {
+            engine,
+            options,
+            stores: Mutex::default(),
+            threads: threads.unwrap_or(2 * processors).max(1),
+            stopped: Arc::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Who has the keys.
+    pub fn engine(&self) -> &Arc<EncryptionEngine> {
+        &self.engine
+    }
+
+    /// How far the operation has come.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Set to true, it ends what is under way: that fails, and leaves nothing half-written.
+    pub fn stopped(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopped)
+    }
+
+    /// Fails once it was [stopped](Self::stopped).
+    pub fn check(&self) -> Result<()> {
+        if self.stopped.load(Relaxed) {
+            return Err(Kind::State.error("interrupted: run the command again, and it goes on where it was"));
+        }
+        Ok(())
+    }
+
+    /// The store that a place lies in; one for each bucket, container, or machine.
+    pub fn store(&self, location: &Location) -> Result<Store> {
+        let mut stores = self.stores.lock();
+        if let Some((_, store)) = stores.iter().find(|(place, _)| place.same_store(location)) {
+            return Ok(store.clone());
+        }
+        let store = Store::open(location, &self.options)?;
+        stores.push((location.clone(), store.clone()));
+        Ok(store)
+    }
+
+    /// A file, if there is one.
+    pub fn stat(&self, location: &Location) -> Result<Option<Object>> {
+        self.engine.wait(self.store(location)?.stat(location))
+    }
+
+    /// A whole small file, if there is one.
+    pub fn small(&self, location: &Location) -> Result<Option<bytes::Bytes>> {
+        Ok(self.engine.wait(self.store(location)?.read_versioned(location))?.map(|(bytes, _)| bytes))
+    }
+
+    /// Every file at or below a place, in order.
+    pub fn list(&self, under: &Location) -> Result<Vec<Object>> {
+        let store = self.store(under)?;
+        let found: Vec<Result<Object>> = self.engine.wait(async { store.list(under).await.collect().await });
+        let mut found = found.into_iter().collect::<Result<Vec<_>>>()?;
+        found.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(found)
+    }
+
+    /// Does `work` for each of the items, on as many threads as there are, and gives the results to `each` as they come.
+    /// A failure of `each` ends it.
+    pub fn parallel<T: Send, R: Send>(
+        &self,
+        items: impl IntoIterator<Item = T, IntoIter: Send>,
+        work: impl Fn(T) -> R + Sync,
+        mut each: impl FnMut(R) -> Result<()>,
+    ) -> Result<()> {
+        let items = Mutex::new(items.into_iter());
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (sender, results) = std::sync::mpsc::sync_channel(self.threads);
+            for _ in 0..self.threads {
+                let (sender, items, work, ended) = (sender.clone(), &items, &work, &ended);
+                scope.spawn(move || {
+                    while !ended.load(Relaxed) && !self.stopped.load(Relaxed) {
+                        let Some(item) = items.lock().next() else { return };
+                        if sender.send(work(item)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for result in results {
+                each(result).inspect_err(|_| ended.store(true, Relaxed))?;
+            }
+            self.check()
+        })
+    }
+}
