@@ -39,6 +39,7 @@
 #define SEALPOINT_E_KEYRING 49
 #define SEALPOINT_E_OUTAGE 50
 #define SEALPOINT_E_KEY_PENDING_DELETION 51
+#define SEALPOINT_E_KEY_TOO_OLD 52
 #define SEALPOINT_E_NOT_FOUND 60
 #define SEALPOINT_E_STORE_DENIED 61
 #define SEALPOINT_E_STORE_UNAVAILABLE 62
@@ -128,6 +129,16 @@ uint32_t sealpoint_engine_open_file(const char *path,
  */
 uint32_t sealpoint_engine_open_text(const char *toml,
                                     sealpoint_engine **engine);
+
+/*
+ From now on this process looks after the key-encryption keys, which one process of all that use them should: it
+ rotates them by their age (`key-rotation.*` of the configuration), and refuses to seal under one that is too old and
+ that it may not rotate. May be called any number of times.
+
+ The caller sees to it that:
+ `engine` came from `sealpoint_engine_open_*` and is not freed yet.
+ */
+uint32_t sealpoint_engine_coordinate(const sealpoint_engine *engine);
 
 /*
  Frees an engine; null is allowed. Sealers and openers made from it stay usable.

@@ -138,6 +138,12 @@ impl EncryptionEngine {
         self.keys.begin_epoch(scope, checkpoint);
     }
 
+    /// From now on this process looks after the key-encryption keys, which one process of a cluster should: it rotates
+    /// them by their age (`key-rotation.*`). May be called any number of times.
+    pub fn coordinate(&self) {
+        self.keys.coordinate();
+    }
+
     /// Seals a whole buffer into a sealed file.
     pub fn encrypt(&self, path: &str, plaintext: &[u8]) -> Result<Vec<u8>> {
         let mut sealing = self.sealer(path, None)?;

@@ -71,6 +71,8 @@ pub enum Kind {
     KeyPendingDeletion,
     /// No data key may be used for sealing any more: the key service has been away for too long.
     Outage,
+    /// The key-encryption key is older than `key-rotation.max-age-days` and could not be rotated: nothing is sealed.
+    KeyTooOld,
     /// There is no such file, object, bucket or container.
     NotFound,
     /// The store refused the caller's permission, or is read-only.
@@ -89,7 +91,7 @@ pub struct Code(pub u32);
 
 impl Kind {
     /// Every kind, in the order of its code.
-    pub const ALL: [Kind; 31] = [
+    pub const ALL: [Kind; 32] = [
         Kind::InvalidArgument,
         Kind::Config,
         Kind::Io,
@@ -116,6 +118,7 @@ impl Kind {
         Kind::Keyring,
         Kind::Outage,
         Kind::KeyPendingDeletion,
+        Kind::KeyTooOld,
         Kind::NotFound,
         Kind::StoreDenied,
         Kind::StoreUnavailable,
@@ -152,6 +155,7 @@ impl Kind {
             Kind::Keyring => 49,
             Kind::Outage => 50,
             Kind::KeyPendingDeletion => 51,
+            Kind::KeyTooOld => 52,
             Kind::NotFound => 60,
             Kind::StoreDenied => 61,
             Kind::StoreUnavailable => 62,
@@ -224,8 +228,8 @@ mod tests {
         assert_eq!(
             codes,
             [
-                1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 60,
-                61, 62, 63, 64
+                1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
+                60, 61, 62, 63, 64
             ]
         );
     }

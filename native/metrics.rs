@@ -1,4 +1,5 @@
-//! What happened, in numbers: counters, gauges and histograms without a lock, and their Prometheus text.
+//! What happened, in numbers: counters, gauges and histograms, and their Prometheus text. No lock is taken on the way of
+//! a byte.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,10 +7,14 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 
+mod labelled;
+
+pub use labelled::Labelled;
+
 /// Declares [`EncryptionMetrics`] and [`ALL`] from one list.
 macro_rules! metrics {
     ($($field:ident: $type:ident = $name:literal, $help:literal;)*) => {
-        /// The numbers of one engine. Every method may be called from any thread; none takes a lock.
+        /// The numbers of one engine. Every method may be called from any thread.
         #[derive(Debug, Default)]
         pub struct EncryptionMetrics {
             $(#[doc = $help] pub $field: $type,)*
@@ -37,6 +42,11 @@ metrics! {
     decryption_duration: Histogram = "heliosdb_checkpoint_decryption_duration_seconds", "Time spent opening what was read of a file, without the time to read it.";
     kms_call_duration: Histogram = "heliosdb_kms_call_duration_seconds", "Time that an operation of a key service took, with its retries, failed ones included.";
     key_rotations: Counter = "heliosdb_key_rotation_total", "Changes of the key-encryption key's version that this process took up for new data keys.";
+    key_versions_in_use: Labelled = "heliosdb_key_version_in_use", "1 for the version of each key-encryption key that wraps the data key which this process seals under, as the label `version`.";
+    key_age_seconds: Labelled = "heliosdb_key_age_seconds", "Age of the current version of each key-encryption key by its key service, as of the coordinator's last look; other processes do not look.";
+    key_rotations_made: Counter = "heliosdb_key_rotations_made_total", "Versions of key-encryption keys that this process had its key services make.";
+    key_rotations_due: Counter = "heliosdb_key_rotations_due_total", "Checks of the coordinator that found a key-encryption key due to be rotated, which it may not or could not do.";
+    key_rotation_failures: Counter = "heliosdb_key_rotation_failures_total", "Rotations that failed, and checks that could not find out whether one is due.";
     encryption_errors: Counter = "heliosdb_encryption_errors_total", "Failures to seal.";
     decryption_errors: Counter = "heliosdb_decryption_errors_total", "Failures to open, of any kind.";
     auth_failures: Counter = "heliosdb_auth_failures_total", "Files or wrapped keys that failed verification: damaged, tampered with, or under another key.";

@@ -70,12 +70,6 @@ fn a_mistake_is_exit_code_2_and_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn what_is_not_in_this_version_is_said() {
-    let (_, _, err) = check(&format!("{GOOD}\n[key-rotation]\ninterval-days = 7\n"), &[]);
-    assert!(err.contains("sealpoint keyring rotate"), "{err}");
-}
-
-#[test]
 fn the_references_are_what_is_committed() {
     for (command, file) in [("reference", "CONFIG.md"), ("metrics", "METRICS.md")] {
         let committed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file)).unwrap();

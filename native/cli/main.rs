@@ -10,6 +10,7 @@ mod output;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod reencrypt;
+mod rotate;
 mod target;
 mod verify;
 
@@ -43,6 +44,8 @@ enum Command {
     #[cfg(feature = "pkcs11")]
     #[command(subcommand)]
     Pkcs11(pkcs11::Command),
+    /// Rotate key-encryption keys: make a new version the current one
+    Rotate(rotate::Rotate),
     /// Seal one file
     Seal(files::Seal),
     /// Open one sealed file, or verify it
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Seal(arguments) => files::seal(&arguments).map(done),
         Command::Open(arguments) => files::open(&arguments).map(done),
         Command::Inspect(arguments) => files::inspect(&arguments).map(done),
+        Command::Rotate(arguments) => rotate::run(&arguments).map(done),
         Command::Reencrypt(arguments) => reencrypt::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
     };

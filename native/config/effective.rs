@@ -26,12 +26,6 @@ impl EncryptionConfig {
         if !self.enabled {
             warnings.push("enabled is false: new files are NOT sealed".to_owned());
         }
-        if self.settings.pairs().any(|(key, _)| key.starts_with("key-rotation.")) {
-            warnings.push(
-                "key-rotation.* is not acted on in this version: rotate by hand, with `sealpoint keyring rotate`"
-                    .to_owned(),
-            );
-        }
         warnings
     }
 

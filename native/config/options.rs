@@ -220,13 +220,13 @@ options! {
     OUTAGE_SEAL_FOR = "outage.seal-for", Kind::Duration(0, 30 * DAY), Default::Value("1 h"), "4 h", "0.1",
         "How long sealing goes on with the current data key while the key service gives no new one, from the first call that it left unanswered or refused. After that checkpoints are declined with an error that says since when and why. Must be shorter than `data-key.max-age`.";
     KEY_ROTATION_ENABLED = "key-rotation.enabled", Kind::Flag, Default::Value("true"), "true", "0.1",
-        "Whether the age of the key-encryption key matters. In this version nothing rotates by itself: `sealpoint keyring rotate` does.";
+        "Whether the coordinator, on Flink the JobManager, looks after the age of the key-encryption keys of every tenant and key service. The age is the key service's word; it is looked at about once an hour. TaskManagers need nothing for it.";
     KEY_ROTATION_INTERVAL_DAYS = "key-rotation.interval-days", Kind::Count(1, 36_500), Default::Value("30"), "30", "0.1",
-        "The age, in days, at which the key-encryption key is rotated. Must not exceed `key-rotation.max-age-days`. Not acted on in this version.";
+        "The age, in days, at which a key-encryption key is rotated, unless its key service is set to do that by itself. Must not exceed `key-rotation.max-age-days`.";
     KEY_ROTATION_MAX_AGE_DAYS = "key-rotation.max-age-days", Kind::Count(1, 36_500), Default::Value("90"), "90", "0.1",
-        "The age, in days, past which the key-encryption key must not wrap any more. Not acted on in this version.";
+        "The age, in days, past which nothing more is sealed under a key-encryption key: the coordinator rotates it before it seals again or, where it may not or cannot, refuses to seal, so that checkpoints are declined with the reason. Does not apply where the key service is set to rotate by itself.";
     KEY_ROTATION_AUTO_ROTATE = "key-rotation.auto-rotate", Kind::Flag, Default::Value("true"), "true", "0.1",
-        "Whether the coordinator rotates the key-encryption key at its interval, or only says that it is due. Not acted on in this version.";
+        "Whether the coordinator rotates a key-encryption key at its interval. With `false` it only says in its log and its metrics that the key is due: `sealpoint rotate` rotates by hand.";
     AUDIT_ENABLED = "audit.enabled", Kind::Flag, Default::Value("false"), "false", "0.1",
         "The audit log. Not in this version: `true` is refused.";
     FIPS_MODE = "fips-mode", Kind::Flag, Default::Value("false"), "false", "0.1",

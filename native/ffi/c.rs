@@ -94,6 +94,21 @@ pub unsafe extern "C" fn sealpoint_engine_open_text(toml: *const c_char, engine:
     })
 }
 
+/// From now on this process looks after the key-encryption keys, which one process of all that use them should: it
+/// rotates them by their age (`key-rotation.*` of the configuration), and refuses to seal under one that is too old and
+/// that it may not rotate. May be called any number of times.
+///
+/// # Safety
+/// `engine` came from `sealpoint_engine_open_*` and is not freed yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sealpoint_engine_coordinate(engine: *const SealpointEngine) -> u32 {
+    fence(|| {
+        // SAFETY: the caller's contract.
+        unsafe { engine_of(engine)? }.coordinate();
+        Ok(())
+    })
+}
+
 /// Frees an engine; null is allowed. Sealers and openers made from it stay usable.
 ///
 /// # Safety

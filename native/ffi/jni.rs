@@ -83,6 +83,14 @@ extern "system" fn Java_io_sealpoint_Native_engineBeginEpoch<'l>(
 }
 
 #[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_engineCoordinate(mut env: EnvUnowned, _: JClass, engine: jlong) {
+    fast_fence(&mut env, || {
+        engine_of(engine)?.coordinate();
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 extern "system" fn Java_io_sealpoint_Native_engineDrainLog<'l>(
     mut env: EnvUnowned<'l>,
     _: JClass,

@@ -30,10 +30,10 @@ struct Sealed {
 
 /// A key-encryption key that wraps a data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kek {
-    provider: String,
-    name: String,
-    version: String,
+pub struct Kek {
+    pub provider: String,
+    pub name: String,
+    pub version: String,
 }
 
 impl DataKey {
@@ -71,6 +71,11 @@ impl DataKey {
     /// When it was drawn, or unwrapped by this process: milliseconds since 1970.
     pub fn created_at_ms(&self) -> u64 {
         self.born.wall_ms
+    }
+
+    /// The key-encryption keys that wrap it.
+    pub(super) fn wrapped_by(&self) -> &[Kek] {
+        &self.wrapped_by
     }
 
     /// True if a key-encryption key that wraps both has another version here.

@@ -236,6 +236,7 @@ fn is_refusal(error: &Error) -> bool {
         | Kind::KmsTimeout
         | Kind::Keyring
         | Kind::Outage
+        | Kind::KeyTooOld
         | Kind::NotFound
         | Kind::StoreDenied
         | Kind::StoreUnavailable

@@ -15,6 +15,7 @@ use crate::keys::data_key::DataKey;
 use crate::keys::epochs::Epochs;
 use crate::keys::key_cache::{CacheKey, KeyCache};
 use crate::keys::renewal::{Renewal, Target};
+use crate::keys::rotation::KeyRotationManager;
 use crate::keys::service::KeyService;
 use crate::keys::tenant_ring::{Adopted, TenantRing};
 use crate::kms::Clients;
@@ -29,6 +30,7 @@ pub struct KeyRing {
     rings: HashMap<String, Arc<TenantRing>>,
     scope: DataKeyScope,
     epochs: Mutex<Epochs>,
+    rotation: Arc<KeyRotationManager>,
 }
 
 impl KeyRing {
@@ -47,6 +49,7 @@ impl KeyRing {
         let cache =
             KeyCache::new(config.tenants.open(), config.cache.clone(), Arc::clone(&clock), Arc::clone(&metrics));
         let cache = Arc::new(cache);
+        let rotation = KeyRotationManager::new(config, &clients, Arc::clone(&clock), Arc::clone(&metrics));
         let service = KeyService::new(config, clients, runtime, clock, metrics);
         let ring = |tenant: &String| {
             let adopted = remember_drawn(tenant, config.algorithm, Arc::clone(&cache));
@@ -58,7 +61,14 @@ impl KeyRing {
         {
             ring.prepare();
         }
-        Ok(KeyRing { service, cache, rings, scope: config.data_key.scope, epochs: Mutex::default() })
+        let rotation = Arc::new(rotation.with_rings(rings.clone()));
+        Ok(KeyRing { service, cache, rings, scope: config.data_key.scope, epochs: Mutex::default(), rotation })
+    }
+
+    /// From now on this process looks after the key-encryption keys: it rotates them by their age, and refuses to seal
+    /// under one that is past `key-rotation.max-age-days` and that it may not rotate. May be called any number of times.
+    pub fn coordinate(&self) {
+        self.service.start(&self.rotation);
     }
 
     /// The data key that new files of this tenant are sealed under. Makes no call to the key service on this thread, and
@@ -69,6 +79,8 @@ impl KeyRing {
             Kind::TenantNotAllowed
                 .error(format_args!("this process does not seal for tenant '{}'", tenant.escape_debug()))
         })?;
+        // Long enough for a look, a rotation, and another look.
+        self.rotation.pass(tenant, self.service.patience(tenant).saturating_mul(3))?;
         ring.for_sealing()
     }
 
@@ -114,6 +126,11 @@ impl KeyRing {
     /// Remembers a key under a file's own slots, which did not give it.
     pub(super) fn remember(&self, head: &Head, key: &Arc<DataKey>) -> Result<()> {
         self.cache.put(&head.bound.tenant, &cache_key(head, head.slots_section()), key)
+    }
+
+    /// Who looks after the key-encryption keys, if this process does.
+    pub fn rotation(&self) -> &KeyRotationManager {
+        &self.rotation
     }
 
     /// How many data keys, and refusals, are cached for a tenant.

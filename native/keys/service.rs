@@ -17,6 +17,7 @@ use crate::keys::data_key::{self, Born, DataKey};
 use crate::keys::hedge::{self, Ask};
 use crate::keys::outage::OutageGauge;
 use crate::keys::policy::Policy;
+use crate::keys::rotation::KeyRotationManager;
 use crate::kms::{Clients, KeySpec, KmsClient, WrappedKey};
 use crate::metrics::EncryptionMetrics;
 use crate::secret::Secret;
@@ -76,6 +77,11 @@ impl KeyService {
     /// Starts work on the runtime thread.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(work);
+    }
+
+    /// Has the manager check on the runtime thread.
+    pub fn start(&self, rotation: &Arc<KeyRotationManager>) {
+        rotation.start_auto_rotation(&self.runtime);
     }
 
     /// The longest that [`draw`](Self::draw) takes.

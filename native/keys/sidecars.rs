@@ -92,6 +92,7 @@ fn may_be_renewed(kind: Kind) -> bool {
         | Kind::UnsupportedVersion
         | Kind::SuiteNotAllowed
         | Kind::TenantNotAllowed
+        | Kind::KeyTooOld
         | Kind::NotFound
         | Kind::StoreDenied
         | Kind::StoreUnavailable

@@ -15,7 +15,7 @@ use crate::config::{DataKeyPolicy, DataKeyScope, EncryptionConfig, OutagePolicy}
 use crate::envelope::DataKeyId;
 use crate::error::{Error, Kind, Result};
 use crate::keys::completion::{self, Incomplete};
-use crate::keys::data_key::DataKey;
+use crate::keys::data_key::{DataKey, Kek};
 use crate::keys::outage::Failure;
 use crate::keys::service::{Drawn, KeyService, abandoned};
 
@@ -43,6 +43,8 @@ struct State {
     drawing: bool,
     /// How many draws have ended.
     draws: u64,
+    /// How often the key-encryption key has changed: what was drawn before the last time is not taken.
+    changes: u64,
     failure: Option<Failure>,
 }
 
@@ -52,6 +54,8 @@ struct Current {
     since: Duration,
     /// True once it was handed out: until then an epoch has no reason to replace it.
     used: bool,
+    /// True if nothing more may be sealed under it.
+    retired: bool,
 }
 
 impl State {
@@ -103,6 +107,19 @@ impl TenantRing {
     /// Draws the first key before it is needed.
     pub fn prepare(self: &Arc<Self>) {
         self.begin_draw(&mut self.state.lock());
+    }
+
+    /// The key-encryption key has another version: the next key is drawn under it now, and taken as soon as it is there.
+    /// With `at_once` sealing waits for it.
+    pub fn renew(self: &Arc<Self>, at_once: bool) {
+        let mut state = self.state.lock();
+        state.changes += 1;
+        state.next = None;
+        if let Some(current) = state.current.as_mut() {
+            current.retired |= at_once;
+            state.roll = true;
+            self.begin_draw(&mut state);
+        }
     }
 
     /// The key of this identity in these slots, if it is sealed with, or is the next to be.
@@ -168,7 +185,8 @@ impl TenantRing {
             self.service.metrics.key_rotations.add(1);
         }
         (self.adopted)(&key);
-        state.current = Some(Current { key, since: now, used: false });
+        key.wrapped_by().iter().for_each(|kek| self.show(kek));
+        state.current = Some(Current { key, since: now, used: false, retired: false });
         state.roll = false;
         self.begin_draw(state);
     }
@@ -180,7 +198,7 @@ impl TenantRing {
             return;
         }
         state.drawing = true;
-        let draw = Draw { ring: Arc::clone(self), ended: false };
+        let draw = Draw { ring: Arc::clone(self), changes: state.changes, ended: false };
         let work = async move {
             let outcome = draw.ring.service.draw(&draw.ring.tenant).await;
             draw.end(outcome);
@@ -189,11 +207,13 @@ impl TenantRing {
         MutexGuard::unlocked(state, || self.service.spawn(work));
     }
 
-    fn end_draw(self: &Arc<Self>, outcome: Result<Drawn>) {
+    fn end_draw(self: &Arc<Self>, outcome: Result<Drawn>, changes: u64) {
         let mut state = self.state.lock();
         state.drawing = false;
         state.draws += 1;
         match outcome {
+            // It may be wrapped under the version before.
+            Ok(_) if changes != state.changes => self.begin_draw(&mut state),
             Ok(drawn) => self.succeeded(&mut state, drawn),
             Err(error) => self.failed(&mut state, error),
         }
@@ -265,13 +285,20 @@ impl TenantRing {
 
     /// The current key, unless it must not be used any more.
     fn usable(&self, state: &mut State) -> Option<Arc<DataKey>> {
-        let allowed = |current: &Current| !self.past(current, &self.hard_bounds()) && !self.outage_is_over(state);
+        let allowed = |current: &Current| {
+            !current.retired && !self.past(current, &self.hard_bounds()) && !self.outage_is_over(state)
+        };
         if !state.current.as_ref().is_some_and(allowed) {
             return None;
         }
         let current = state.current.as_mut()?;
         current.used = true;
         Some(Arc::clone(&current.key))
+    }
+
+    fn show(&self, kek: &Kek) {
+        let labels = [("tenant", &*self.tenant), ("provider", &*kek.provider), ("key", &*kek.name)];
+        self.service.metrics.key_versions_in_use.set(&labels, &[("version", &kek.version)], 1);
     }
 
     fn outage_is_over(&self, state: &State) -> bool {
@@ -291,7 +318,9 @@ impl TenantRing {
                 "there is no data key for tenant '{tenant}' yet (its key service was first asked at {since}, and is asked again in the background)"
             ));
         }
-        let reason = if self.outage_is_over(state) {
+        let reason = if state.current.as_ref().is_some_and(|current| current.retired) {
+            "the current data key is wrapped under a version of the key-encryption key that was too old".to_owned()
+        } else if self.outage_is_over(state) {
             format!("that is longer than outage.seal-for ({:?}) allows", self.outage.seal_for)
         } else {
             "the current data key has reached data-key.max-age, data-key.max-files or data-key.max-bytes".to_owned()
@@ -337,20 +366,22 @@ struct Bounds {
 /// The duty to end a draw, even if its runtime goes away or it panics.
 struct Draw {
     ring: Arc<TenantRing>,
+    /// As of its beginning.
+    changes: u64,
     ended: bool,
 }
 
 impl Draw {
     fn end(mut self, outcome: Result<Drawn>) {
         self.ended = true;
-        self.ring.end_draw(outcome);
+        self.ring.end_draw(outcome, self.changes);
     }
 }
 
 impl Drop for Draw {
     fn drop(&mut self) {
         if !self.ended {
-            self.ring.end_draw(Err(abandoned()));
+            self.ring.end_draw(Err(abandoned()), self.changes);
         }
     }
 }

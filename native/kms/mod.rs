@@ -77,6 +77,16 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
     /// Makes a new version the current one. The old ones still unwrap.
     async fn rotate(&self) -> Result<KeyVersion>;
 
+    /// After how long the service itself makes a new version the current one, if it is set to: nobody else needs to then.
+    async fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        Ok(None)
+    }
+
+    /// How often the key can still be rotated by hand, where the service limits that.
+    async fn rotations_left(&self) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
     /// Wraps a wrapped key again under the current version, inside the service where it can.
     async fn rewrap(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<WrappedKey> {
         let plaintext = self.decrypt(wrapped, context).await?;

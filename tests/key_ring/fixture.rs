@@ -1,8 +1,9 @@
 //! Processes over real keyrings, with a clock that the test turns and lines that it cuts.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -34,26 +35,59 @@ pub fn until(happened: impl Fn() -> bool) {
 
 /// A clock that the test turns.
 #[derive(Debug, Default)]
-pub struct TestClock(watch::Sender<Duration>);
+pub struct TestClock {
+    now: watch::Sender<Duration>,
+    /// Milliseconds that the wall clock is set off by.
+    moved: AtomicI64,
+    sleepers: Arc<Mutex<BTreeMap<u64, Duration>>>,
+    sleeps: AtomicU64,
+}
 
 impl TestClock {
     pub fn pass(&self, seconds: u64) {
-        self.0.send_modify(|now| *now += Duration::from_secs(seconds));
+        self.now.send_modify(|now| *now += Duration::from_secs(seconds));
+    }
+
+    /// Sets the wall clock on, or back.
+    pub fn set_off(&self, by: i64) {
+        self.moved.fetch_add(by * 1000, SeqCst);
+    }
+
+    /// Once so many sleep, lets time pass until the first of them wakes.
+    pub fn wake_next(&self, sleepers: usize) {
+        until(|| self.sleepers.lock().len() == sleepers);
+        let next = self.sleepers.lock().iter().map(|(id, end)| (*end, *id)).min();
+        let (end, id) = next.expect("someone sleeps");
+        self.now.send_modify(|now| *now = end.max(*now));
+        until(|| !self.sleepers.lock().contains_key(&id));
+    }
+}
+
+/// On the list of sleepers until it is dropped.
+struct Asleep(Arc<Mutex<BTreeMap<u64, Duration>>>, u64);
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
     }
 }
 
 impl Clock for TestClock {
     fn wall_ms(&self) -> u64 {
-        1_800_000_000_000 + self.elapsed().as_millis() as u64
+        (1_800_000_000_000 + self.elapsed().as_millis() as u64).strict_add_signed(self.moved.load(SeqCst))
     }
 
     fn elapsed(&self) -> Duration {
-        *self.0.borrow()
+        *self.now.borrow()
     }
 
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (mut now, end) = (self.0.subscribe(), self.elapsed() + time);
+        let (mut now, end) = (self.now.subscribe(), self.elapsed() + time);
+        let id = self.sleeps.fetch_add(1, SeqCst);
+        self.sleepers.lock().insert(id, end);
+        let asleep = Asleep(Arc::clone(&self.sleepers), id);
         Box::pin(async move {
+            let _asleep = asleep;
             // An error means that the clock is gone, and the test with it.
             let _ = now.wait_for(|now| *now >= end).await;
         })
@@ -290,7 +324,6 @@ impl Site {
         let line = Line::new(client.clone());
         let fallback = (!config.kms_fallbacks.is_empty()).then(|| Line::new(client.with_key("fallback").unwrap()));
         prepare(&line, fallback.as_deref());
-        let (clock, metrics, runtime) = (Arc::new(TestClock::default()), Arc::default(), Runtime::start());
         let clients: Clients = config
             .tenants
             .open()
@@ -304,13 +337,24 @@ impl Site {
                 (tenant.clone(), std::iter::once(first).chain(second).collect())
             })
             .collect();
-        let ring_clock = Arc::clone(&clock) as Arc<dyn Clock>;
-        let ring = KeyRing::new(&config, clients, runtime.handle.clone(), ring_clock, Arc::clone(&metrics)).unwrap();
-        Process { ring, line, fallback, clock, metrics, config, runtime }
+        Process::new(config, clients, Arc::default(), line, fallback)
     }
 }
 
 impl Process {
+    pub fn new(
+        config: EncryptionConfig,
+        clients: Clients,
+        clock: Arc<TestClock>,
+        line: Arc<Line>,
+        fallback: Option<Arc<Line>>,
+    ) -> Process {
+        let (metrics, runtime) = (Arc::default(), Runtime::start());
+        let ring_clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        let ring = KeyRing::new(&config, clients, runtime.handle.clone(), ring_clock, Arc::clone(&metrics)).unwrap();
+        Process { ring, line, fallback, clock, metrics, config, runtime }
+    }
+
     pub fn key(&self) -> Arc<DataKey> {
         self.ring.for_sealing("default").unwrap()
     }

@@ -4,6 +4,7 @@ mod fallback;
 mod fixture;
 mod outage;
 mod renewal;
+mod rotation;
 mod sidecars;
 
 use std::sync::atomic::Ordering::SeqCst;

@@ -93,6 +93,14 @@ impl Client {
         self.run(|kms| async move { kms.rotate().await })
     }
 
+    pub fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        self.run(|kms| async move { kms.automatic_rotation().await })
+    }
+
+    pub fn rotations_left(&self) -> Result<Option<usize>> {
+        self.run(|kms| async move { kms.rotations_left().await })
+    }
+
     pub fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         let version = version.to_owned();
         self.run(|kms| async move { kms.set_version_enabled(&version, enabled).await })

@@ -78,6 +78,12 @@ pub trait Service: Send + Sync {
         unreachable!("the cases of versions are not applicable, or rotate is written");
     }
 
+    /// Has the server rotate the key by itself, after so many days if it can, and tells after how many.
+    fn rotate_every(&self, key: &str, days: u32) -> u32 {
+        let _ = (key, days);
+        unreachable!("automatic_rotation is not applicable, or rotate_every is written");
+    }
+
     /// Disables a version, as our client names it, at the server, or enables it again.
     fn set_version_enabled(&self, key: &str, version: &str, enabled: bool) {
         let _ = (key, version, enabled);

@@ -236,6 +236,14 @@ impl KmsClient for AwsKmsClient {
         self.rotate_on_demand().await
     }
 
+    async fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        self.rotates_every().await
+    }
+
+    async fn rotations_left(&self) -> Result<Option<usize>> {
+        self.rotations_on_demand_left().await
+    }
+
     /// Inside the service: the data key does not come here.
     async fn rewrap(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<WrappedKey> {
         let source = self.key_to_open(wrapped)?;

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_kms::operation::get_key_rotation_status::GetKeyRotationStatusOutput;
 use aws_sdk_kms::primitives::DateTime;
-use aws_sdk_kms::types::{IncludeKeyMaterial, KeyMaterialState, KeyMetadata, KeyState, RotationsListEntry};
+use aws_sdk_kms::types::{
+    IncludeKeyMaterial, KeyMaterialState, KeyMetadata, KeyState, RotationType, RotationsListEntry,
+};
 
 use crate::error::{Kind, Result};
 use crate::kms::aws::{AwsKmsClient, UNNAMED, errors, named};
@@ -15,6 +18,11 @@ const MOST_PAGES: usize = 100;
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: usize = 12;
 const DAY: u64 = 86_400;
+/// How often a key can be rotated on demand, ever
+/// (https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html).
+const ON_DEMAND_ROTATIONS: usize = 25;
+/// The period, in days, where AWS KMS names none.
+const YEARLY: u32 = 365;
 
 impl AwsKmsClient {
     pub(super) async fn current(&self) -> Result<KeyVersion> {
@@ -113,9 +121,28 @@ impl AwsKmsClient {
     }
 
     async fn rotation_goes_on(&self, arn: &str) -> Result<bool> {
+        Ok(self.rotation_status(arn).await?.on_demand_rotation_start_date.is_some())
+    }
+
+    /// The period of automatic rotation, where it is on.
+    pub(super) async fn rotates_every(&self) -> Result<Option<Duration>> {
+        let key = self.describe().await?;
+        let status = self.rotation_status(self.arn(&key)?).await?;
+        let days = status.rotation_period_in_days.and_then(|days| u32::try_from(days).ok()).unwrap_or(YEARLY);
+        Ok(status.key_rotation_enabled.then(|| Duration::from_secs(DAY * u64::from(days))))
+    }
+
+    /// Out of those that a key may ever have on demand; those that AWS KMS made by itself do not count.
+    pub(super) async fn rotations_on_demand_left(&self) -> Result<Option<usize>> {
+        let key = self.describe().await?;
+        let rotations = self.rotations(self.arn(&key)?).await?.unwrap_or_default();
+        let asked_for = |entry: &&RotationsListEntry| entry.rotation_type == Some(RotationType::OnDemand);
+        Ok(Some(ON_DEMAND_ROTATIONS.saturating_sub(rotations.iter().filter(asked_for).count())))
+    }
+
+    async fn rotation_status(&self, arn: &str) -> Result<GetKeyRotationStatusOutput> {
         let request = || self.service.sdk.get_key_rotation_status().key_id(arn).send();
-        let status = self.ask(self.call("GetKeyRotationStatus"), request).await?;
-        Ok(status.on_demand_rotation_start_date.is_some())
+        self.ask(self.call("GetKeyRotationStatus"), request).await
     }
 
     pub(super) async fn describe(&self) -> Result<KeyMetadata> {

@@ -21,6 +21,7 @@ pub enum Operation {
     Encrypt,
     Decrypt,
     Rotate,
+    GetRotationPolicy,
     Update,
     Delete,
 }
@@ -80,6 +81,7 @@ impl Operation {
             Operation::Encrypt => "encrypt",
             Operation::Decrypt => "decrypt",
             Operation::Rotate => "rotate",
+            Operation::GetRotationPolicy => "getrotationpolicy",
             Operation::Update => "update",
             Operation::Delete => "delete",
         }
@@ -87,8 +89,14 @@ impl Operation {
 
     /// Its permission in roles, and in access policies.
     pub fn permission(self, is_hsm: bool) -> String {
+        if self == Operation::GetRotationPolicy && !is_hsm {
+            return format!(
+                "Microsoft.KeyVault/vaults/keyrotationpolicies/read (in an access policy: {})",
+                self.name()
+            );
+        }
         let (vaults, managed_hsm) = match self {
-            Operation::Get | Operation::List => ("read", "read/action"),
+            Operation::Get | Operation::List | Operation::GetRotationPolicy => ("read", "read/action"),
             Operation::WrapKey => ("wrap/action", "wrap/action"),
             Operation::UnwrapKey => ("unwrap/action", "unwrap/action"),
             Operation::Encrypt => ("encrypt/action", "encrypt/action"),

@@ -11,6 +11,7 @@ mod challenge;
 mod credential;
 mod errors;
 mod key;
+mod rotation_policy;
 mod token;
 mod vault;
 mod wire;
@@ -296,6 +297,10 @@ impl KmsClient for AzureKmsClient {
         let bundle = self.vault.rotate(&self.config.key_name).await?;
         *self.seen.lock() = None;
         bundle.version(&self.config.key_name)
+    }
+
+    async fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        self.vault.rotation_policy(&self.config.key_name).await?.rotates_every().map_err(|error| self.at(error))
     }
 
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::kms::azure::algorithm::{Algorithm, Operation};
 use crate::kms::azure::challenge;
 use crate::kms::azure::credential::Credential;
 use crate::kms::azure::errors::{Call, refusal};
+use crate::kms::azure::rotation_policy::RotationPolicy;
 use crate::kms::azure::token::Tokens;
 use crate::kms::azure::wire::{self, Bundle, CryptoAnswer, CryptoRequest, DeletedBundle, VersionItem, VersionPage};
 use crate::kms::http::{self, Answer};
@@ -93,6 +94,13 @@ impl Vault {
         let target = Target { key, version: None };
         let url = self.url_of(&["keys", key, "rotate"]);
         self.call(Operation::Rotate, target, Method::POST, url, Some(Zeroizing::new(b"{}".to_vec()))).await
+    }
+
+    /// When the vault rotates the key by itself.
+    pub async fn rotation_policy(&self, key: &str) -> Result<RotationPolicy> {
+        let target = Target { key, version: None };
+        let url = self.url_of(&["keys", key, "rotationpolicy"]);
+        self.call(Operation::GetRotationPolicy, target, Method::GET, url, None).await
     }
 
     /// Enables or disables a version.

@@ -261,6 +261,13 @@ impl KmsClient for GcpKmsClient {
         Ok(version)
     }
 
+    async fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        let key = self.read_key().await?;
+        key.rotation_period
+            .map(|text| period(&text).ok_or_else(|| self.session.nonsense(Operation::GetKey, "no period of rotation")))
+            .transpose()
+    }
+
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         if !is_version_id(version) {
             let version = version.escape_debug();
@@ -311,8 +318,28 @@ impl KmsClient for GcpKmsClient {
     }
 }
 
+/// A Duration of protobuf in JSON, such as `7776000s` or `7776000.500s`; the fraction does not matter.
+fn period(text: &str) -> Option<Duration> {
+    let seconds = text.strip_suffix('s')?;
+    let whole = seconds.split_once('.').map_or(seconds, |(whole, _)| whole);
+    whole.parse().ok().map(Duration::from_secs)
+}
+
 impl fmt::Debug for GcpKmsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GcpKmsClient({}, {})", self.session.endpoint(), self.key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_read_as_protobuf_writes_them() {
+        for (text, seconds) in [("7776000s", Some(7_776_000)), ("86400.500s", Some(86_400)), ("90d", None), ("s", None)]
+        {
+            assert_eq!(period(text), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 }

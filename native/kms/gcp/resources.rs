@@ -19,6 +19,8 @@ pub struct CryptoKey {
     pub purpose: String,
     /// The version that encrypts, if there is one.
     pub primary: Option<CryptoKeyVersion>,
+    /// After how long the service makes a new version the primary one, if it does.
+    pub rotation_period: Option<String>,
 }
 
 /// A CryptoKeyVersion.

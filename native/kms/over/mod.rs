@@ -87,6 +87,8 @@ enum Operation {
     CurrentKeyVersion,
     KeyVersions,
     Rotate,
+    AutomaticRotation,
+    RotationsLeft,
     Rewrap,
     SetVersionEnabled,
     Kek,
@@ -180,6 +182,14 @@ impl<A: Around> KmsClient for Over<A> {
 
     async fn rotate(&self) -> Result<KeyVersion> {
         self.call(Operation::Rotate, &|| self.inner.rotate()).await
+    }
+
+    async fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        self.call(Operation::AutomaticRotation, &|| self.inner.automatic_rotation()).await
+    }
+
+    async fn rotations_left(&self) -> Result<Option<usize>> {
+        self.call(Operation::RotationsLeft, &|| self.inner.rotations_left()).await
     }
 
     async fn rewrap(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<WrappedKey> {

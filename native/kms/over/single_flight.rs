@@ -76,6 +76,14 @@ impl KmsClient for SingleFlight {
         self.inner.rotate().await
     }
 
+    async fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        self.inner.automatic_rotation().await
+    }
+
+    async fn rotations_left(&self) -> Result<Option<usize>> {
+        self.inner.rotations_left().await
+    }
+
     async fn rewrap(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<WrappedKey> {
         self.inner.rewrap(wrapped, context).await
     }

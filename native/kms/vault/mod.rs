@@ -333,6 +333,10 @@ impl KmsClient for VaultClient {
         self.current_key_version().await
     }
 
+    async fn automatic_rotation(&self) -> Result<Option<Duration>> {
+        self.read().await?.rotates_every()
+    }
+
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         self.set_enabled(version, enabled).await
     }
@@ -429,6 +433,9 @@ struct Key {
     exportable: bool,
     #[serde(default)]
     allow_plaintext_backup: bool,
+    /// Seconds; zero where the server does not rotate by itself.
+    #[serde(default)]
+    auto_rotate_period: Value,
 }
 
 impl Key {
@@ -461,6 +468,17 @@ impl Key {
                 enabled: number >= lowest,
             })
             .collect()
+    }
+
+    fn rotates_every(&self) -> Result<Option<Duration>> {
+        match &self.auto_rotate_period {
+            Value::Null => Ok(None),
+            Value::Number(seconds) => Ok(seconds.as_u64().filter(|seconds| *seconds > 0).map(Duration::from_secs)),
+            other => Err(Kind::Internal.error(format_args!(
+                "auto_rotate_period of the key is {}, no number of seconds",
+                other.to_string().escape_debug()
+            ))),
+        }
     }
 
     fn created_at(&self, version: u64) -> SystemTime {

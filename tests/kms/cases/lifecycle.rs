@@ -7,6 +7,7 @@ use sealpoint::error::Kind;
 use sealpoint::kms::Destruction;
 
 use crate::cases::{Case, Needs};
+use crate::client::Client;
 use crate::fixture::{Fixture, fails, is_recent, ok, tenant};
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -77,6 +78,12 @@ pub const CASES: &[Case] = &[
         what: "all versions are listed, oldest first, the current one last",
         needs: Needs::Server,
         run: versions_in_order,
+    },
+    Case {
+        name: "automatic_rotation",
+        what: "a key that the service is set to rotate by itself is told from one that it is not",
+        needs: Needs::Server,
+        run: automatic_rotation,
     },
     Case {
         name: "rewrap",
@@ -221,6 +228,16 @@ fn versions_in_order(fixture: &Fixture) {
     assert_eq!(listed.iter().map(|version| version.id.clone()).collect::<Vec<_>>(), made);
     assert!(listed.windows(2).all(|pair| pair[0].created_at <= pair[1].created_at), "{listed:?}");
     assert!(listed.iter().all(|version| version.enabled && is_recent(version.created_at)), "{listed:?}");
+}
+
+/// By the whole stack, which must let the question through.
+fn automatic_rotation(fixture: &Fixture) {
+    const DAYS: u32 = 120;
+    let key = fixture.service().new_key();
+    let client = ok(Client::stacked(&fixture.complete(&fixture.settings(&key), fixture.route())));
+    assert_eq!(ok(client.automatic_rotation()), None);
+    let days = fixture.service().rotate_every(&key, DAYS);
+    assert_eq!(ok(client.automatic_rotation()), Some(Duration::from_secs(u64::from(days) * 24 * 3600)));
 }
 
 fn rewrap(fixture: &Fixture) {

@@ -221,6 +221,12 @@ impl Service for Server {
         }
     }
 
+    fn rotate_every(&self, key: &str, days: u32) -> u32 {
+        self.ask("EnableKeyRotation", &json!({"KeyId": key, "RotationPeriodInDays": days}));
+        // The emulators know no other period than a year.
+        if self.names_materials { days } else { 365 }
+    }
+
     fn unwrap_request(&self) -> &'static str {
         "TrentService.Decrypt"
     }

@@ -107,6 +107,12 @@ impl Service for Started {
         self.server.keys("POST", &format!("{key}/rotate"), Some(json!({})));
     }
 
+    fn rotate_every(&self, key: &str, days: u32) -> u32 {
+        let rotate = json!({"trigger": {"timeAfterCreate": format!("P{days}D")}, "action": {"type": "Rotate"}});
+        self.server.keys("PUT", &format!("{key}/rotationpolicy"), Some(json!({"lifetimeActions": [rotate]})));
+        days
+    }
+
     fn set_version_enabled(&self, key: &str, version: &str, enabled: bool) {
         self.server.keys("PATCH", &format!("{key}/{version}"), Some(json!({"attributes": {"enabled": enabled}})));
     }

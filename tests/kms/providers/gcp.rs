@@ -123,6 +123,11 @@ impl Service for CloudKms {
         self.server.control("rotate", json!({"name": key_name(key)}));
     }
 
+    fn rotate_every(&self, key: &str, days: u32) -> u32 {
+        self.server.control("rotate_every", json!({"name": key_name(key), "seconds": days * 24 * 3600}));
+        days
+    }
+
     fn set_version_enabled(&self, key: &str, version: &str, enabled: bool) {
         self.server.act(key, version, if enabled { "enable" } else { "disable" });
     }

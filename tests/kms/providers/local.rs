@@ -39,6 +39,7 @@ impl Provider for Local {
             ("disabled_version_by_us", "versions are disabled by `sealpoint keyring disable`, not by the client"),
             ("destroyed_version", "versions of a keyring are not destroyed"),
             ("destroying_denied", "whoever may read the file may do everything"),
+            ("automatic_rotation", "a keyring does nothing by itself"),
             ("expired_credentials", "a passphrase does not expire"),
             ("permissions", "whoever may read the file may do everything"),
         ]

@@ -43,6 +43,7 @@ impl Provider for Pkcs11 {
         &[
             ("pending_deletion", "tokens delete keys at once"),
             ("destroying_denied", "whoever has the PIN may do everything"),
+            ("automatic_rotation", "a token does nothing by itself"),
             ("wrong_lengths", "there is no answer on a wire to alter"),
             ("rate_limit", "a token does not throttle"),
             ("status_500", NO_NETWORK),

@@ -97,6 +97,12 @@ impl Service for OpenBao {
         self.admin.delete(&format!("transit/keys/{key}/soft-delete"));
     }
 
+    fn rotate_every(&self, key: &str, days: u32) -> u32 {
+        let period = format!("{}h", days * 24);
+        self.admin.post(&format!("transit/keys/{key}/config"), json!({"auto_rotate_period": period}));
+        days
+    }
+
     fn rotate(&self, key: &str) {
         self.admin.post(&format!("transit/keys/{key}/rotate"), json!({}));
     }

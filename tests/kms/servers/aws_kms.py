@@ -68,6 +68,7 @@ class Key:
         self.state, self.created_at = "Enabled", time.time()
         self.materials = primary.materials if primary else [Material()]
         self.rotation_began = self.deletion_at = None
+        self.rotation_period = None  # days, where it rotates by itself
         self.is_replica = primary is not None
 
     @property
@@ -322,8 +323,18 @@ class Kms:
     def do_GetKeyRotationStatus(self, caller, request):
         key = self.find(caller, request.get("KeyId"), "GetKeyRotationStatus", aliases=False)
         key.current()
-        status = {"KeyId": key.arn, "KeyRotationEnabled": False}
+        status = {"KeyId": key.arn, "KeyRotationEnabled": key.rotation_period is not None}
+        if key.rotation_period is not None:
+            status |= {"RotationPeriodInDays": key.rotation_period}
         return status | ({"OnDemandRotationStartDate": key.rotation_began} if key.rotation_began else {})
+
+    def do_EnableKeyRotation(self, caller, request):
+        """Nobody rotates by it here: AWS KMS waits for 90 days at the least."""
+        key = self.find(caller, request.get("KeyId"), "EnableKeyRotation", aliases=False)
+        key.rotation_period = request.get("RotationPeriodInDays", 365)
+        if not 90 <= key.rotation_period <= 2560:
+            raise ApiError("ValidationException", "RotationPeriodInDays must be from 90 to 2560.")
+        return {}
 
     def do_ListKeyRotations(self, caller, request):
         key = self.find(caller, request.get("KeyId"), "ListKeyRotations", aliases=False)

@@ -61,6 +61,8 @@ OPERATIONS = {
     "create": "create/action",
     "update": "update/action",
     "rotate": "rotate/action",
+    "getrotationpolicy": "read",
+    "updaterotationpolicy": "update/action",
     "delete": "delete",
     "recover": "recover/action",
     "purge": "purge/action",
@@ -68,6 +70,8 @@ OPERATIONS = {
 HSM_OPERATIONS = OPERATIONS | {
     "get": "read/action",
     "list": "read/action",
+    "getrotationpolicy": "read/action",
+    "updaterotationpolicy": "write/action",
     "create": "create",
     "update": "write/action",
     "recover": "deletedKeys/recover/action",
@@ -149,6 +153,7 @@ class Vault:
         self.is_hsm = is_hsm
         self.audience = "https://localhost"  # the real ones: https://vault.azure.net, https://managedhsm.azure.net
         self.keys, self.deleted, self.denied = {}, {}, {}
+        self.policies = {}
         self.faults = []
         self.answer_length = None
         self.clock_offset = 0
@@ -163,6 +168,8 @@ class Vault:
         self.denied[client, key] = None if operations is None else set(OPERATIONS) - set(operations)
 
     def action(self, operation):
+        if "rotationpolicy" in operation and not self.is_hsm:
+            return f"Microsoft.KeyVault/vaults/keyrotationpolicies/{'read' if operation.startswith('get') else 'write'}"
         if self.is_hsm:
             return f"Microsoft.KeyVault/managedHsm/keys/{HSM_OPERATIONS[operation]}"
         return f"Microsoft.KeyVault/vaults/keys/{OPERATIONS[operation]}"
@@ -248,6 +255,17 @@ class Vault:
         last = self.version(name, None)
         size = len(last.material) * 8 if last.kty == "oct-HSM" else getattr(last.material, "key_size", None)
         return self.create(name, {"kty": last.kty, "key_size": size, "key_ops": last.key_ops})
+
+    def rotation_policy(self, name, body=None):
+        """The reference: a policy that was never set only notifies. Nobody rotates by it here."""
+        self.version(name, None)
+        now = int(time.time())
+        if body is not None:
+            attributes = {"expiryTime": (body.get("attributes") or {}).get("expiryTime"), "created": now, "updated": now}
+            self.policies[name] = {"lifetimeActions": body.get("lifetimeActions") or [], "attributes": attributes}
+        notify = [{"trigger": {"timeBeforeExpiry": "P30D"}, "action": {"type": "Notify"}}]
+        policy = self.policies.get(name, {"lifetimeActions": notify, "attributes": {}})
+        return {"id": f"{self.base}/keys/{name}/rotationpolicy"} | policy
 
     def update(self, name, id, body):
         version = self.version(name, id)
@@ -397,6 +415,8 @@ class VaultHandler(Handler):
                 return "get", name, None
             case ("GET", "keys", 1) if last == "versions":
                 return "list", name, None
+            case ("GET" | "PUT", "keys", 1) if last == "rotationpolicy":
+                return ("get" if self.command == "GET" else "update") + last, name, None
             case ("GET", "keys", 1):
                 return "get", name, rest[0]
             case ("PATCH", "keys", 1):
@@ -442,6 +462,10 @@ class VaultHandler(Handler):
                     return 200, vault.update(name, id, body)
                 case "rotate":
                     return 200, vault.rotate(name)
+                case "getrotationpolicy":
+                    return 200, vault.rotation_policy(name)
+                case "updaterotationpolicy":
+                    return 200, vault.rotation_policy(name, body)
                 case "delete":
                     return 200, vault.delete(name)
 

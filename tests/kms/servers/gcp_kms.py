@@ -19,6 +19,7 @@ import re
 import sys
 import threading
 import time
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
@@ -288,6 +289,11 @@ class Control:
         key = self.service.store.key(name)
         key.primary = key.add_version(self.service.now())
         return key.resource()
+
+    def rotate_every(self, name, seconds):
+        """The period that the key names; nobody rotates by it here."""
+        key = self.service.store.key(name)
+        key.rotation, key.next_rotation = seconds, self.service.now() + timedelta(seconds=seconds)
 
     def fault(self, method, status, times=1, retry_after=None, message=None):
         """The next `times` calls of `method` (or `*`) end with `status`."""

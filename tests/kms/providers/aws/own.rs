@@ -158,9 +158,11 @@ fn wrong_clock(fixture: &Fixture) {
 
 fn rotation_limit(fixture: &Fixture) {
     let (key, client) = fixture.fresh();
+    assert_eq!(ok(client.rotations_left()), Some(25));
     while ok(client.versions()).len() <= 25 {
         fixture.service().rotate(&key);
     }
+    assert_eq!(ok(client.rotations_left()), Some(0));
     let error = fails(client.rotate(), Kind::Unsupported);
     assert!(error.message().contains("enable-key-rotation"), "{error}");
     assert_eq!(ok(client.versions()).len(), 26);

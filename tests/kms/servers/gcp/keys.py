@@ -77,6 +77,7 @@ class Key:
         self.name, self.purpose, self.created = name, purpose, now
         self.template = {"protectionLevel": protection, "algorithm": ALGORITHMS[purpose]}
         self.id, self.versions, self.primary = os.urandom(16), {}, None
+        self.rotation = self.next_rotation = None  # seconds, and when; nobody rotates by it here
         self.lagging = None  # the version that encrypts as long as nobody has heard of another primary one
 
     def add_version(self, now):
@@ -100,6 +101,8 @@ class Key:
         }
         if self.primary is not None:
             resource["primary"] = self.primary.resource()
+        if self.rotation is not None:
+            resource |= {"rotationPeriod": f"{self.rotation}s", "nextRotationTime": timestamp(self.next_rotation)}
         return resource
 
     def set_primary(self, number):

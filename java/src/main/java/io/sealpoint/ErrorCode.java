@@ -28,6 +28,7 @@ public enum ErrorCode {
     KEYRING(49, Group.KMS),
     OUTAGE(50, Group.KMS),
     KEY_PENDING_DELETION(51, Group.KMS),
+    KEY_TOO_OLD(52, Group.KMS),
     NOT_FOUND(60, Group.GENERAL),
     STORE_DENIED(61, Group.GENERAL),
     STORE_UNAVAILABLE(62, Group.GENERAL),

@@ -17,6 +17,8 @@ final class Native {
 
     static native void engineBeginEpoch(long engine, String scope, long checkpointId) throws SealpointException;
 
+    static native void engineCoordinate(long engine) throws SealpointException;
+
     /** Pending log lines, each "LEVEL message". */
     static native String[] engineDrainLog(long engine) throws SealpointException;
 

@@ -69,6 +69,19 @@ public final class SealpointEngine extends NativeResource {
         }
     }
 
+    /**
+     * From now on this process looks after the key-encryption keys, which one process of a cluster should: it rotates them by their age
+     * ({@code key-rotation.*}). May be called any number of times, and never waits.
+     */
+    public void coordinate() throws SealpointException {
+        long engine = acquire();
+        try {
+            Native.engineCoordinate(engine);
+        } finally {
+            release();
+        }
+    }
+
     /** Takes the native side's pending log lines, each "LEVEL message". */
     public String[] drainLog() throws SealpointException {
         long engine = acquire();

@@ -40,10 +40,18 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
         this.job = job;
     }
 
+    /** On the JobManager, when a job that checkpoints by itself starts. */
+    @Override
+    public void initializeBaseLocationsForCheckpoint() throws IOException {
+        super.initializeBaseLocationsForCheckpoint();
+        CheckpointNews.isCoordinator(checkpointsDirectory);
+    }
+
     /** On the JobManager. */
     @Override
     public CheckpointStorageLocation initializeLocationForCheckpoint(long checkpointId) throws IOException {
-        Epochs.begin(checkpointsDirectory, job, checkpointId);
+        CheckpointNews.isCoordinator(checkpointsDirectory);
+        CheckpointNews.begins(checkpointsDirectory, job, checkpointId);
         Path directory = createCheckpointDirectory(checkpointsDirectory, checkpointId);
         fileSystem.mkdirs(directory);
         return guarded(fileSystem, directory, sharedStateDirectory, taskOwnedStateDirectory, CheckpointStorageLocationReference.getDefault());
@@ -52,7 +60,8 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
     /** On the JobManager. The path travels to the TaskManagers inside the reference, so they write to the sealed one too. */
     @Override
     public CheckpointStorageLocation initializeLocationForSavepoint(long checkpointId, String externalLocation) throws IOException {
-        Epochs.begin(checkpointsDirectory, job, checkpointId);
+        CheckpointNews.isCoordinator(checkpointsDirectory);
+        CheckpointNews.begins(checkpointsDirectory, job, checkpointId);
         String location = sealing && externalLocation != null ? SealedPaths.seal(new Path(externalLocation)).toString() : externalLocation;
         return super.initializeLocationForSavepoint(checkpointId, location);
     }
@@ -66,7 +75,7 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
     @Override
     public CheckpointStreamFactory resolveCheckpointStorageLocation(long checkpointId, CheckpointStorageLocationReference reference)
             throws IOException {
-        Epochs.begin(checkpointsDirectory, job, checkpointId);
+        CheckpointNews.begins(checkpointsDirectory, job, checkpointId);
         return super.resolveCheckpointStorageLocation(checkpointId, reference);
     }
 

@@ -30,7 +30,7 @@ final class EncryptedMergingCheckpointStorageAccess extends FsMergingCheckpointS
     @Override
     public CheckpointStreamFactory resolveCheckpointStorageLocation(long checkpointId, CheckpointStorageLocationReference reference)
             throws IOException {
-        Epochs.begin(checkpointsDirectory, job, checkpointId);
+        CheckpointNews.begins(checkpointsDirectory, job, checkpointId);
         return super.resolveCheckpointStorageLocation(checkpointId, reference);
     }
 }

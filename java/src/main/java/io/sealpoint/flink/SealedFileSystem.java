@@ -29,10 +29,11 @@ import java.util.function.ObjLongConsumer;
  * A file system whose files are sealed. Names and directories are those of the file system inside; lengths and positions are those of the
  * plaintext. It opens sealed files only: a plaintext file under a sealed path is an error.
  *
- * <p>It also takes the news that a checkpoint of a job begins. The checkpoint storage that brings them may be another class loader's
- * copy (a user jar that bundles Sealpoint), so they come through a type of the JDK's rather than one of ours: {@link #accept}.
+ * <p>It also takes the news that a checkpoint of a job begins, and that this process coordinates checkpoints. The checkpoint storage that
+ * brings them may be another class loader's copy (a user jar that bundles Sealpoint), so they come through types of the JDK's rather than
+ * ours: {@link #accept} and {@link #run}.
  */
-class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
+class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Runnable {
     private final FileSystem inner;
     private final Sealpoint sealpoint;
     private final URI uri;
@@ -48,6 +49,16 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String> {
     public void accept(String job, long checkpointId) {
         try {
             sealpoint.beginEpoch(job, checkpointId);
+        } catch (IOException error) {
+            throw new UncheckedIOException(error);
+        }
+    }
+
+    /** This process is the JobManager: it looks after the keys from now on. */
+    @Override
+    public void run() {
+        try {
+            sealpoint.coordinate();
         } catch (IOException error) {
             throw new UncheckedIOException(error);
         }

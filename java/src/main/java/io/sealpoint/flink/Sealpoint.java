@@ -101,6 +101,12 @@ final class Sealpoint {
         drainLog();
     }
 
+    /** From now on this process, a JobManager, rotates the key-encryption keys by their age. */
+    void coordinate() throws IOException {
+        engine().coordinate();
+        drainLog();
+    }
+
     /** Hands the native side's warnings to Flink's log. */
     void drainLog() {
         try {
