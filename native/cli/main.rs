@@ -9,7 +9,9 @@ mod kms;
 mod output;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
+mod progress;
 mod reencrypt;
+mod rewrap;
 mod rotate;
 mod target;
 mod verify;
@@ -52,6 +54,8 @@ enum Command {
     Open(files::Open),
     /// Show what the heads of sealed files say, without any key and unverified
     Inspect(files::Inspect),
+    /// Wrap the data keys of sealed files anew, under the current version of a key or under another key
+    Rewrap(rewrap::Rewrap),
     /// Seal a checkpoint or savepoint anew, under new keys, at another place
     Reencrypt(reencrypt::Reencrypt),
     /// Verify every file of a checkpoint, a savepoint, or a job's checkpoints
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Seal(arguments) => files::seal(&arguments).map(done),
         Command::Open(arguments) => files::open(&arguments).map(done),
         Command::Inspect(arguments) => files::inspect(&arguments).map(done),
+        Command::Rewrap(arguments) => rewrap::run(&arguments),
         Command::Rotate(arguments) => rotate::run(&arguments).map(done),
         Command::Reencrypt(arguments) => reencrypt::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

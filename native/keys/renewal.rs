@@ -46,7 +46,8 @@ pub struct Renewed {
     /// By what it was wrapped.
     pub versions: Vec<Wrapping>,
     id: DataKeyId,
-    slots: Vec<Slot>,
+    /// What was wrapped anew, and what was there and stays.
+    slots: (Vec<Slot>, Vec<Slot>),
     data_key: Arc<Secret>,
 }
 
@@ -104,14 +105,14 @@ impl Renewal {
         for (_, client) in targets {
             renewed.push(self.wrap(client, &data_key, slots, &context).await.map_err(|error| at(error, client))?);
         }
-        let versions = renewed.iter().map(Wrapping::of).collect();
-        let kept = slots.iter().filter(|slot| !renewed.iter().any(|new| same_key(slot, new))).cloned();
-        let slots: Vec<Slot> = renewed.iter().cloned().chain(kept).collect();
+        let kept: Vec<Slot> = slots.iter().filter(|slot| !is_among(&renewed, slot)).cloned().collect();
+        let slots = [&renewed[..], &kept].concat();
         if slots.len() > MAX_SLOT_COUNT {
             return Err(too_many(&slots));
         }
         let section = encode_slots(&slots, id, &data_key)?;
-        Ok(Renewed { section, versions, id, slots, data_key })
+        let versions = renewed.iter().map(Wrapping::of).collect();
+        Ok(Renewed { section, versions, id, slots: (renewed, kept), data_key })
     }
 
     async fn wrap(
@@ -167,17 +168,25 @@ impl Renewal {
 }
 
 impl Renewed {
-    /// Its section with what another one holds in addition, if that one is genuine and does: somebody else may have
-    /// renewed the data key by other keys meanwhile.
+    /// True if a holder of the data key wrote these slots.
+    pub fn proves(&self, section: &[u8]) -> bool {
+        slots::verify(section, self.id, &self.data_key).is_ok()
+    }
+
+    /// Its section, joined with another one that is in its place by now, if that one is genuine: somebody else may have
+    /// renewed the data key by other keys meanwhile. What was wrapped anew here stands; of what only stayed, the other's.
     pub fn joined(&self, other: &[u8]) -> Result<Vec<u8>> {
         let genuine = slots::verify(other, self.id, &self.data_key).and_then(|()| slots::parse(other));
-        let more =
-            genuine.unwrap_or_default().into_iter().filter(|slot| !self.slots.iter().any(|own| same_key(slot, own)));
-        let slots: Vec<Slot> = self.slots.iter().cloned().chain(more).collect();
-        if slots.len() == self.slots.len() || slots.len() > MAX_SLOT_COUNT {
-            return Ok(self.section.clone());
+        let Ok(mut theirs) = genuine else { return Ok(self.section.clone()) };
+        let (renewed, kept) = &self.slots;
+        theirs.retain(|slot| !is_among(renewed, slot));
+        let kept: Vec<Slot> = kept.iter().filter(|slot| !is_among(&theirs, slot)).cloned().collect();
+        let slots = [&renewed[..], &theirs, &kept].concat();
+        if slots.len() > MAX_SLOT_COUNT {
+            Ok(self.section.clone())
+        } else {
+            encode_slots(&slots, self.id, &self.data_key)
         }
-        encode_slots(&slots, self.id, &self.data_key)
     }
 }
 
@@ -204,8 +213,9 @@ fn is_own(slot: &Slot, client: &Arc<dyn KmsClient>) -> bool {
     slot.provider == client.provider() && client.opens(&slot.kek)
 }
 
-fn same_key(one: &Slot, other: &Slot) -> bool {
-    one.provider == other.provider && one.kek == other.kek
+/// True if one of these slots is of the same key-encryption key.
+fn is_among(slots: &[Slot], slot: &Slot) -> bool {
+    slots.iter().any(|other| other.provider == slot.provider && other.kek == slot.kek)
 }
 
 fn wrapped_key(slot: &Slot) -> WrappedKey {

@@ -3,9 +3,13 @@
 //! Everything here reads and writes through a [`Store`](crate::store::Store) and asks the key services through an engine.
 
 pub mod checkpoint;
+mod few;
+mod patience;
 pub mod problem;
+pub mod progress;
 pub mod reach;
 pub mod reencrypt;
+pub mod rewrap;
 pub mod sealed_file;
 pub mod sealed_writer;
 pub mod sidecars;
@@ -13,4 +17,5 @@ pub mod survey;
 pub mod tally;
 pub mod verify;
 
+pub use few::Few;
 pub use reach::Reach;

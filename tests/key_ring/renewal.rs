@@ -199,9 +199,12 @@ fn what_somebody_else_renewed_meanwhile_is_joined_if_it_is_genuine() {
     let process = site.process_with_fallback(&[], |_, _| {});
     let ours = process.renew_for(Target::Client("primary".to_owned()), &head).unwrap();
     let theirs = process.renew_for(Target::Client("second".to_owned()), &head).unwrap();
-    let joined = ours.joined(&theirs.section).unwrap();
-    assert_eq!(versions(&joined), pairs(&[("sealpoint", "2"), ("fallback", "1")]));
-    assert!(process.opens(&head, &joined));
+    for joined in [ours.joined(&theirs.section), theirs.joined(&ours.section)].map(Result::unwrap) {
+        let mut found = versions(&joined);
+        found.sort();
+        assert_eq!(found, pairs(&[("fallback", "1"), ("sealpoint", "2")]), "what only stayed gives way");
+        assert!(process.opens(&head, &joined));
+    }
     assert_eq!(ours.joined(head.slots_section()).unwrap(), ours.section, "an older version adds nothing");
 
     let mut forged = theirs.section.clone();

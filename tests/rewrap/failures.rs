@@ -1,0 +1,181 @@
+//! What can go wrong, and what is then said and done: the rest goes on, the failure is listed, and the exit status is 1.
+
+use std::fs;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use sealpoint::lifecycle::rewrap::Options;
+
+use crate::fixture::{CLI, Site};
+
+#[test]
+fn a_version_that_is_disabled_half_way_is_named_and_the_rest_is_done() {
+    let site = Site::new();
+    site.seal(&["old/a"]);
+    site.rotate("sealpoint");
+    site.seal(&["new/b"]);
+    site.rotate("sealpoint");
+    site.set_enabled("sealpoint", 1, false);
+    let (code, json) = site.run_json(&["rewrap", "store"]);
+    assert_eq!(code, Some(1));
+    assert_eq!((json["data_keys"]["renewed"].as_u64(), json["data_keys"]["failed"].as_u64()), (Some(1), Some(1)));
+    let failure = &json["failures"][0];
+    assert!(failure["location"].as_str().unwrap().ends_with("/store/old/a"), "{failure}");
+    assert!(failure["error"].as_str().unwrap().contains("version 1"), "{failure}");
+    assert_eq!(failure["code"], 42);
+
+    site.set_enabled("sealpoint", 1, true);
+    let (code, json) = site.run_json(&["rewrap", "store"]);
+    assert_eq!(
+        (code, json["data_keys"]["renewed"].as_u64(), json["data_keys"]["current"].as_u64()),
+        (Some(0), Some(1), Some(1))
+    );
+}
+
+#[test]
+fn one_bad_file_does_not_stop_the_rest() {
+    let site = Site::new();
+    site.job("job", 1);
+    site.rotate("sealpoint");
+    let bad = site.path("store/job/chk-1/bad");
+    let mut bytes = fs::read(site.path("store/job/chk-1/a")).unwrap();
+    bytes[10] = 1;
+    fs::write(&bad, bytes).unwrap();
+    fs::write(site.path("store/job/chk-1/plain"), "in clear").unwrap();
+    let (code, out, err) = site.run(&["rewrap", "store"]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains("5 renewed, 0 current, 0 failed"), "{out}");
+    for word in ["chk-1/bad", "malformed", "chk-1/plain is not sealed", "1 failures in all"] {
+        assert!(err.contains(word), "{word} in\n{err}");
+    }
+    fs::remove_file(bad).unwrap();
+    assert_eq!(site.run(&["rewrap", "store"]).0, Some(0), "a file in clear is no failure of a rewrap");
+}
+
+#[test]
+fn a_file_with_a_forged_key_is_told_from_the_good_ones_of_its_data_key() {
+    let site = Site::new();
+    site.seal(&["a/z"]);
+    site.rotate("sealpoint");
+    // Its slots are damaged, so that their mac is wrong; it is listed first.
+    let mut bytes = fs::read(site.path("store/a/z")).unwrap();
+    let head = crate::fixture::head_of(&site.path("store/a/z"));
+    let at = bytes.windows(8).position(|window| *window == head.slots_section()[..8]).unwrap();
+    bytes[at + head.slots_section().len() - 1] ^= 1;
+    fs::write(site.path("store/a/forged"), bytes).unwrap();
+    let report = site.rewrap(&Options::default());
+    assert_eq!((report.renewed, report.failures.count), (1, 1), "{report:?}");
+    assert!(report.failures.first[0].location.name() == "forged", "{report:?}");
+}
+
+#[test]
+fn files_that_are_being_written_are_served_as_far_as_they_are_there() {
+    let site = Site::new();
+    site.seal(&["job/chk-1/a"]);
+    site.rotate("sealpoint");
+    let sealed = fs::read(site.path("store/job/chk-1/a")).unwrap();
+    for (name, length) in [("open", sealed.len() - 1), ("begun", 30), ("empty", 0)] {
+        fs::write(site.path("store/job/chk-1").join(name), &sealed[..length]).unwrap();
+    }
+    let (code, json) = site.run_json(&["rewrap", "store"]);
+    assert_eq!(
+        (code, json["files"]["sealed"].as_u64(), json["files"]["unfinished"].as_u64()),
+        (Some(0), Some(2), Some(2))
+    );
+}
+
+#[test]
+fn a_place_without_sealed_files_is_said_to_be_one() {
+    let site = Site::new();
+    fs::create_dir(site.path("plain")).unwrap();
+    fs::write(site.path("plain/file"), "in clear").unwrap();
+    site.seal(&["good"]);
+    for (place, word) in [("plain", "no file at or below it is sealed"), ("nowhere", "there is no file at or below it")]
+    {
+        let (code, _, err) = site.run(&["rewrap", place, "store"]);
+        assert!(code == Some(1) && err.contains(word), "{code:?} {err}");
+    }
+}
+
+#[test]
+fn a_key_service_that_is_away_is_said_and_nothing_is_changed() {
+    let site = Site::new();
+    site.job("job", 1);
+    site.rotate("sealpoint");
+    fs::rename(site.path("keyring"), site.path("away")).unwrap();
+    let (code, _, err) = site.run(&["rewrap", "store"]);
+    assert!(code == Some(1) && err.contains("keyring"), "{code:?} {err}");
+    assert!(site.sidecars().is_empty());
+}
+
+/// Runs the tool where `store` is a file system of its own, which `mount` makes of it; `None` where that is not allowed.
+fn on_mount(site: &Site, mount: &str) -> Option<Output> {
+    let script = format!("cd {} && {mount} && exec {CLI} rewrap store", site.path("").display());
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-rm", "sh", "-c", &script]).env("SEALPOINT_CONFIG", site.path("sealpoint.toml"));
+    let output = unshare.output().ok()?;
+    let refused = String::from_utf8_lossy(&output.stderr);
+    let allowed = !refused.contains("unshare") && !refused.contains("mount:");
+    if !allowed {
+        eprintln!("not tested here, no file systems can be mounted: {refused}");
+    }
+    allowed.then_some(output)
+}
+
+#[test]
+fn a_store_that_cannot_be_written_to_is_named_and_nothing_is_lost() {
+    for mount in [
+        "mount --bind store store && mount -o remount,bind,ro store",
+        "cp -r store copy && mount -t tmpfs -o size=64k tmpfs store && cp -r copy/. store && dd if=/dev/zero of=store/filler bs=4k 2>/dev/null; true",
+    ] {
+        let site = Site::new();
+        site.job("job", 1);
+        site.rotate("sealpoint");
+        let Some(output) = on_mount(&site, mount) else { return };
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("store/job") && err.contains("5 of 5 data keys were not renewed"), "{err}");
+        assert!(err.contains("read-only") || err.contains("make room"), "{err}");
+        assert_eq!(site.unopened(), Vec::<String>::new());
+        assert!(site.sidecars().is_empty());
+    }
+}
+
+#[test]
+fn checkpoints_come_and_go_meanwhile_and_each_directory_can_still_be_removed() {
+    let site = Site::new();
+    site.job("job", 3);
+    site.rotate("sealpoint");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Like Flink: a checkpoint is written, and the one before the last deleted, file by file and then its directory.
+        scope.spawn(|| {
+            let chk = |number: u32| site.path("store/job").join(format!("chk-{number}"));
+            let bytes = fs::read(chk(1).join("a")).unwrap();
+            let mut number = 3;
+            while !done.load(SeqCst) {
+                number += 1;
+                fs::create_dir(chk(number)).unwrap();
+                for file in 0..20 {
+                    fs::write(chk(number).join(file.to_string()), &bytes).unwrap();
+                }
+                let old = chk(number - 2);
+                for entry in fs::read_dir(&old).unwrap() {
+                    fs::remove_file(entry.unwrap().path()).unwrap();
+                }
+                fs::remove_dir(&old).expect("nothing of ours is in it");
+            }
+        });
+        for _ in 0..10 {
+            let (code, out, err) = site.run(&["rewrap", "--again", "store"]);
+            if code != Some(0) {
+                done.store(true, SeqCst);
+            }
+            assert_eq!(code, Some(0), "{out}{err}");
+        }
+        done.store(true, SeqCst);
+    });
+    site.set_enabled("sealpoint", 1, false);
+    assert_eq!(site.unopened(), Vec::<String>::new());
+}
