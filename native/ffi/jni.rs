@@ -549,24 +549,32 @@ fn read_sidecar(env: &mut Env, source: &JObject, place: Place) -> Result<Option<
         Place::Parent => true,
     };
     let read = |env: &mut Env| {
-        let bytes = env.call_method(source, jni_str!("sidecar"), jni_sig!("(Z)[B"), &[above.into()])?.l()?;
+        let bytes = match env.call_method(source, jni_str!("sidecar"), jni_sig!("(Z)[B"), &[above.into()]) {
+            Err(jni::errors::Error::JavaException) => {
+                return Ok(Err(Kind::Io.error(format_args!("it cannot be read: {}", caught(env)?))));
+            }
+            outcome => outcome?.l()?,
+        };
         if bytes.is_null() {
-            return Ok(None);
+            return Ok(Ok(None));
         }
         let bytes = env.cast_local::<JByteArray>(bytes)?;
         let length = bytes.len(env)?;
-        bytes_of(env, &bytes, 0, length).map(Some)
+        bytes_of(env, &bytes, 0, length).map(|bytes| Ok(Some(bytes)))
     };
     // In a frame of its own, so that one array is given back before the next is read.
-    env.with_local_frame(4, read).map_err(|error: jni::errors::Error| match error {
-        jni::errors::Error::JavaException => match env.exception_catch() {
-            Err(jni::errors::Error::CaughtJavaException { name, msg, .. }) => {
-                Kind::Io.error(format_args!("it cannot be read: {name}: {msg}"))
-            }
-            _ => jni_error(error),
-        },
-        error => jni_error(error),
+    env.with_local_frame(8, read).unwrap_or_else(|error| {
+        env.exception_clear();
+        Err(jni_error(error))
     })
+}
+
+/// Takes the pending exception off the thread; its class and message.
+fn caught(env: &mut Env) -> jni::errors::Result<String> {
+    let Some(exception) = env.exception_occurred() else { return Ok(String::new()) };
+    env.exception_clear();
+    let text = env.call_method(&exception, jni_str!("toString"), jni_sig!("()Ljava/lang/String;"), &[])?.l()?;
+    env.cast_local::<JString>(text)?.try_to_string(env)
 }
 
 fn bytes_of(env: &Env, array: &JByteArray, offset: jint, length: usize) -> jni::errors::Result<Vec<u8>> {
