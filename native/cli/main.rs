@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used, clippy::panic)]
 
 mod config;
+mod confirm;
 mod files;
 mod keyring;
 mod kms;
@@ -11,8 +12,11 @@ mod output;
 mod pkcs11;
 mod progress;
 mod reencrypt;
+mod report;
+mod retire;
 mod rewrap;
 mod rotate;
+mod shred;
 mod target;
 mod verify;
 
@@ -60,6 +64,12 @@ enum Command {
     Reencrypt(reencrypt::Reencrypt),
     /// Verify every file of a checkpoint, a savepoint, or a job's checkpoints
     Verify(verify::Verify),
+    /// Report what is sealed under which keys, and whether one of them is still needed
+    Report(report::Arguments),
+    /// Disable an old version of a key, once nobody needs it
+    Retire(retire::Arguments),
+    /// Destroy a tenant's keys, and with them all that is sealed for it
+    Shred(shred::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +87,9 @@ fn main() -> ExitCode {
         Command::Rotate(arguments) => rotate::run(&arguments).map(done),
         Command::Reencrypt(arguments) => reencrypt::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Retire(arguments) => retire::run(&arguments),
+        Command::Shred(arguments) => shred::run(&arguments),
     };
     match result {
         Ok(answer) => answer.into(),

@@ -29,6 +29,11 @@ pub use kms::{
 pub use settings::Settings;
 pub use tenants::{TenantConfig, Tenants};
 
+/// A stretch of time as options give it: `90 s`, `10 min`, `2 d`; the error says what is expected.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    value::duration(text, 0, u64::MAX)
+}
+
 /// The whole policy of one engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Settings", into = "Settings")]

@@ -117,6 +117,18 @@ impl KeyRing {
         })
     }
 
+    /// As [`unwrap_from`](Self::unwrap_from), but asks the key services whatever is remembered, and remembers nothing.
+    pub fn unwrap_again(&self, head: &Head, slots: &[Slot], section: &[u8]) -> Result<Arc<DataKey>> {
+        self.service.policy.check(head)?;
+        self.service.unwrap(head.bound.data_key_id, &head.bound.tenant, slots, section)
+    }
+
+    /// The key services of each tenant, with everything that stands over them; to be asked as
+    /// [`EncryptionEngine::wait`](crate::engine::EncryptionEngine::wait) does it.
+    pub fn clients(&self) -> &Clients {
+        self.service.clients()
+    }
+
     /// Wraps data keys anew, under the configured keys that `target` says; refuses a name that the configuration lacks.
     /// With a budget, each call to a key service waits for its turn in it.
     pub fn renewal(&self, target: Target, budget: Option<Arc<Budget>>) -> Result<Renewal> {

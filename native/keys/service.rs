@@ -74,6 +74,11 @@ impl KeyService {
         Arc::new(KeyService { clients, names, policy, runtime, timeout, hedge_after, require, outages, clock, metrics })
     }
 
+    /// Those of each tenant.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
     /// Starts work on the runtime thread.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(work);

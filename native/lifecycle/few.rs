@@ -21,6 +21,13 @@ impl<T> Few<T> {
         }
     }
 
+    /// All of another one.
+    pub fn append(&mut self, other: Few<T>) {
+        let more = other.more();
+        other.first.into_iter().for_each(|item| self.push(item));
+        self.count += more;
+    }
+
     /// True if nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.count == 0

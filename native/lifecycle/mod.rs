@@ -4,14 +4,18 @@
 
 pub mod checkpoint;
 mod few;
+pub mod kek;
 mod patience;
 pub mod problem;
 pub mod progress;
 pub mod reach;
 pub mod reencrypt;
+pub mod report;
+pub mod retire;
 pub mod rewrap;
 pub mod sealed_file;
 pub mod sealed_writer;
+pub mod shred;
 pub mod sidecars;
 pub mod survey;
 pub mod tally;

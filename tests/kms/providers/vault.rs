@@ -3,6 +3,7 @@
 mod admin;
 mod cases;
 mod kubernetes;
+mod tool;
 
 use std::process::Command;
 
@@ -45,7 +46,7 @@ impl Provider for Vault {
     }
 
     fn own_cases(&self) -> Vec<Case> {
-        cases::CASES.to_vec()
+        [cases::CASES, tool::CASES].concat()
     }
 }
 

@@ -1,0 +1,264 @@
+//! One report being made.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::beside::Beside;
+use super::live::Live;
+use super::tally::{Group, Tallies};
+use super::{Needed, Needs, Report, Unproven};
+use crate::engine::EncryptionEngine;
+use crate::envelope::sidecar::Entry;
+use crate::envelope::{Head, Opener, Slot};
+use crate::error::{Error, Kind, Result};
+use crate::flink::METADATA;
+use crate::keys::Wrapping;
+use crate::lifecycle::kek::{KekName, Keks};
+use crate::lifecycle::progress::Progress;
+use crate::lifecycle::survey::{Found, PARALLEL, Sealed, survey};
+use crate::store::{Location, Store};
+
+/// What is known so far.
+pub struct Work<'e> {
+    engine: &'e EncryptionEngine,
+    asked: Option<KekName>,
+    pub keks: Keks,
+    pub live: Live,
+    tallies: Tallies,
+    /// Files at or below each place, and sealed ones among them.
+    places: HashMap<Location, (u64, u64)>,
+    /// By which other slots those under the key that was asked about are to be opened.
+    others: HashMap<Group, Others>,
+    report: Report,
+}
+
+/// The slots of files that are alike, without those under the key that was asked about.
+struct Others {
+    head: Head,
+    beside: Vec<Arc<Entry>>,
+    example: Location,
+}
+
+impl<'e> Work<'e> {
+    pub fn new(engine: &'e EncryptionEngine, keks: Keks, asked: Option<KekName>) -> Work<'e> {
+        let needs = asked.as_ref().map(|_| Needs::default());
+        let report = Report { needs, ..Report::default() };
+        Work {
+            engine,
+            asked,
+            keks,
+            live: Live::default(),
+            tallies: Tallies::default(),
+            places: HashMap::new(),
+            others: HashMap::new(),
+            report,
+        }
+    }
+
+    /// Looks at every file at or below `roots`.
+    pub async fn look(
+        &mut self,
+        store: &Store,
+        roots: &[Location],
+        progress: &Progress,
+        each: &mut impl FnMut(Needed<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let beside = Beside::new(store);
+        let with_slots = |found: Found| async {
+            let slots = match &found {
+                Found::Sealed(sealed) => beside.of(&sealed.object.location, sealed.head.bound.data_key_id).await,
+                _ => Vec::new(),
+            };
+            (found, slots)
+        };
+        let mut found = survey(store, roots).map(with_slots).buffer_unordered(PARALLEL);
+        while let Some((found, slots)) = found.next().await {
+            progress.add(1);
+            self.count(&found, roots);
+            match found {
+                Found::Sealed(sealed) => self.sealed(&sealed, &slots, each)?,
+                Found::Plain(object) => self.report.plain.push(object.location),
+                Found::Foreign(_, error) => self.report.foreign.push(error),
+                Found::Unfinished(object) => self.report.unfinished.push(object.location),
+                Found::Gone(_) => self.report.gone += 1,
+                Found::Unreadable(_, error) => self.report.unreadable.push(error),
+            }
+        }
+        drop(found);
+        self.report.broken_sidecars.append(beside.broken());
+        Ok(())
+    }
+
+    fn count(&mut self, found: &Found, roots: &[Location]) {
+        let (location, is_sealed) = match found {
+            Found::Sealed(sealed) => (&sealed.object.location, true),
+            Found::Plain(object) | Found::Foreign(object, _) | Found::Unfinished(object) | Found::Gone(object) => {
+                (&object.location, false)
+            }
+            Found::Unreadable(Some(object), _) => (&object.location, false),
+            Found::Unreadable(None, _) => return,
+        };
+        for root in roots.iter().filter(|root| location.below(root).is_some()) {
+            let (files, sealed) = self.places.entry(root.clone()).or_default();
+            *files += 1;
+            *sealed += u64::from(is_sealed);
+        }
+    }
+
+    fn sealed(
+        &mut self,
+        file: &Sealed,
+        beside: &[Arc<Entry>],
+        each: &mut impl FnMut(Needed<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let (bound, location) = (&file.head.bound, &file.object.location);
+        let (size, live) = (file.object.size, self.live.needs(location));
+        let own = wrappings(&file.head.slots);
+        let others: Vec<Wrapping> = beside.iter().flat_map(|entry| wrappings(&entry.slots)).collect();
+        let opens = |wrapping: &Wrapping| self.keks.state(&bound.tenant, wrapping).opens();
+        let asked = |wrapping: &Wrapping| self.asked.as_ref().is_some_and(|name| name.names(wrapping));
+        let all = || own.iter().chain(&others);
+        let (under_it, opened) = (all().any(asked), all().any(opens));
+        let opened_otherwise = all().any(|wrapping| !asked(wrapping) && opens(wrapping));
+        if !opened {
+            self.report.unopenable.push(location.clone());
+        }
+        if location.name() == METADATA {
+            let directory = location.parent().unwrap_or_else(|| location.clone());
+            self.report.checkpoints_of.entry(bound.tenant.clone()).or_default().push(directory);
+        }
+        let group = self.tallies.group(bound.data_key_id, &bound.tenant, own, others);
+        self.tallies.add(group, size, bound.created_at_ms, live);
+        let Some(needs) = self.report.needs.as_mut().filter(|_| under_it) else { return Ok(()) };
+        if opened_otherwise {
+            needs.spared.add(size, bound.created_at_ms, live);
+            if let MapEntry::Vacant(new) = self.others.entry(group) {
+                let (head, beside, example) = (file.head.clone(), beside.to_vec(), location.clone());
+                new.insert(Others { head, beside, example });
+            }
+            return Ok(());
+        }
+        needs.needed.add(size, bound.created_at_ms, live);
+        each(Needed { file, live })
+    }
+
+    /// The report, once every store was looked at.
+    pub fn finish(mut self, roots: &[Location], progress: &Progress) -> Result<Report> {
+        self.check_places(roots)?;
+        self.check_asked()?;
+        self.prove(progress);
+        Ok(Report {
+            rows: self.tallies.rows(&self.keks),
+            tenants: self.tallies.tenants(),
+            checkpoints: self.live.checkpoints,
+            unread_checkpoints: self.live.unread,
+            ..self.report
+        })
+    }
+
+    /// Nobody needs a key where nothing is.
+    fn check_places(&self, roots: &[Location]) -> Result<()> {
+        for root in roots {
+            let (files, sealed) = self.places.get(root).copied().unwrap_or_default();
+            if files == 0 && self.report.unreadable.is_empty() {
+                return Err(Kind::NotFound.error(format_args!("{root}: there is no file at or below it")));
+            }
+            if sealed == 0 && !self.report.is_partial() {
+                return Err(Kind::NotSealed
+                    .error(format_args!("{root}: none of its {files} files is sealed: is it the right place?")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody needs a key that does not exist.
+    fn check_asked(&self) -> Result<()> {
+        let Some(name) = &self.asked else { return Ok(()) };
+        let rows = self.tallies.rows(&self.keks);
+        if rows.iter().any(|row| name.names(&row.wrapping)) {
+            return Ok(());
+        }
+        let known = |kek: &str| {
+            let mut keks = self.keks.all().filter(|(_, known)| known.name.as_ref().is_ok_and(|name| name == kek));
+            keks.next().map(|(_, kek)| kek)
+        };
+        match (known(&name.kek), &name.version) {
+            (Some(_), None) => Ok(()),
+            (Some(kek), Some(version)) => {
+                let versions = kek.versions.as_ref().map_err(Error::clone)?;
+                if versions.iter().any(|known| known.id == *version) {
+                    return Ok(());
+                }
+                let known: Vec<_> = versions.iter().map(|version| version.id.as_str()).collect();
+                Err(Kind::KeyVersionNotFound.error(format_args!(
+                    "key '{}' has no version '{version}', and no file is under it: it has {}",
+                    name.kek,
+                    known.join(", ")
+                )))
+            }
+            (None, _) => {
+                // It may be one that did not tell its name.
+                if let Some(error) = self.keks.all().find_map(|(_, kek)| kek.name.as_ref().err()) {
+                    return Err(error.clone());
+                }
+                let mut known: Vec<_> = rows.into_iter().map(|row| row.wrapping.kek).collect();
+                known.dedup();
+                Err(Kind::KeyNotFound.error(format_args!(
+                    "no file is under a key '{}', and none is configured by that name: the files are under {}",
+                    name.kek,
+                    known.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// Sees that what is said to open by another slot does, once for all files that are alike.
+    fn prove(&mut self, progress: &Progress) {
+        let (Some(name), Some(needs)) = (&self.asked, &mut self.report.needs) else { return };
+        needs.name = Some(name.clone());
+        progress.begin("unwrapping by other slots", "data keys", self.others.len() as u64);
+        for (group, others) in &self.others {
+            match others.prove(self.engine, name) {
+                Ok(()) => needs.proven += 1,
+                Err(error) => {
+                    let (example, amount) = (others.example.clone(), self.tallies.amount(*group));
+                    needs.unproven.push(Unproven { example, amount, error });
+                }
+            }
+            progress.add(1);
+        }
+        needs.unproven.sort_by(|a, b| a.example.cmp(&b.example));
+    }
+}
+
+impl Others {
+    /// Unwraps the data key by the file's own slots, then by those beside it, none of them under this key.
+    fn prove(&self, engine: &EncryptionEngine, but: &KekName) -> Result<()> {
+        let own = (&self.head.slots, self.head.slots_section());
+        let beside = self.beside.iter().map(|entry| (&entry.slots, entry.section.as_slice()));
+        let mut failure = None;
+        for (slots, section) in std::iter::once(own).chain(beside) {
+            let slots: Vec<Slot> = slots.iter().filter(|slot| !but.names(&wrapping(slot))).cloned().collect();
+            if slots.is_empty() {
+                continue;
+            }
+            let opened = engine.keys().unwrap_again(&self.head, &slots, section);
+            match opened.and_then(|key| Opener::new(&self.head, key.secret())) {
+                Ok(_) => return Ok(()),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Kind::Internal.error("a file without other slots was said to have some")))
+    }
+}
+
+fn wrappings(slots: &[Slot]) -> Vec<Wrapping> {
+    slots.iter().map(wrapping).collect()
+}
+
+fn wrapping(slot: &Slot) -> Wrapping {
+    Wrapping { provider: slot.provider.clone(), kek: slot.kek.clone(), version: slot.version.clone() }
+}

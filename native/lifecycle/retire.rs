@@ -1,0 +1,100 @@
+//! Retire: an old version of a key is disabled once nobody needs it, and can be enabled again.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::EncryptionConfig;
+use crate::engine::EncryptionEngine;
+use crate::error::{Error, Kind, Result};
+use crate::kms::KeyVersion;
+use crate::lifecycle::kek::{Kek, KekName, Keks};
+
+/// A version that is to be disabled or enabled.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Its name.
+    pub name: KekName,
+    /// As its key service tells it.
+    pub version: KeyVersion,
+    kek: Arc<Kek>,
+}
+
+/// For how long a version may still be sealed under after another one has taken its place: a data key may lie ready for
+/// `data-key.max-age`, and be sealed with for as long again.
+pub fn settle(config: &EncryptionConfig) -> Duration {
+    config.data_key.max_age * 2
+}
+
+impl Candidate {
+    /// Asks the configured key services for it.
+    pub fn find(engine: &EncryptionEngine, name: &KekName) -> Result<Candidate> {
+        let Some(wanted) = &name.version else {
+            return Err(Kind::InvalidArgument.error(format_args!(
+                "{name}: which version? KEK@VERSION is expected, as `sealpoint report` shows it"
+            )));
+        };
+        let keks = engine.wait(Keks::ask(engine.keys().clients()));
+        let named = |kek: &&Arc<Kek>| kek.name.as_ref().is_ok_and(|known| *known == name.kek);
+        let mut found: Vec<&Arc<Kek>> = keks.all().map(|(_, kek)| kek).filter(named).collect();
+        found.sort_by_key(|kek| Arc::as_ptr(kek));
+        found.dedup_by_key(|kek| Arc::as_ptr(kek));
+        let kek = match found[..] {
+            [kek] => Arc::clone(kek),
+            [] => return Err(unknown(&keks, name)),
+            _ => {
+                return Err(Kind::Config.error(format_args!(
+                    "two key services have a key '{}': give a configuration with one of them only",
+                    name.kek
+                )));
+            }
+        };
+        let versions = kek.versions.as_ref().map_err(Error::clone)?;
+        let Some(version) = versions.iter().find(|version| version.id == *wanted).cloned() else {
+            let known: Vec<_> = versions.iter().map(|version| version.id.as_str()).collect();
+            return Err(Kind::KeyVersionNotFound.error(format_args!(
+                "key '{}' has no version '{wanted}': it has {}",
+                name.kek,
+                known.join(", ")
+            )));
+        };
+        Ok(Candidate { name: name.clone(), version, kek })
+    }
+
+    /// True for the version that wraps: disabled, nothing could be sealed any more.
+    pub fn is_current(&self) -> Result<bool> {
+        Ok(self.kek.current.as_ref().map_err(Error::clone)?.id == self.version.id)
+    }
+
+    /// From when on no process seals under it any more that takes up a new version within this time, by the key
+    /// service's word of when the next version was made.
+    pub fn quiet_from(&self, settle: Duration, now: SystemTime) -> Result<SystemTime> {
+        let versions = self.kek.versions.as_ref().map_err(Error::clone)?;
+        let mut after = versions.iter().skip_while(|version| version.id != self.version.id).skip(1);
+        // A version whose time nobody knows may have been made just now.
+        let replaced = after.next().map(|next| next.created_at).filter(|made| *made > UNIX_EPOCH);
+        Ok(replaced.unwrap_or(now) + settle)
+    }
+
+    /// Disables it, or enables it again.
+    pub fn set_enabled(&self, engine: &EncryptionEngine, enabled: bool) -> Result<()> {
+        engine.wait(self.kek.client.set_version_enabled(&self.version.id, enabled))
+    }
+}
+
+fn unknown(keks: &Keks, name: &KekName) -> Error {
+    let mut known = Vec::new();
+    for (_, kek) in keks.all() {
+        match &kek.name {
+            Ok(name) => known.push(format!("'{name}'")),
+            // It may be the one.
+            Err(error) => return error.clone().at(format_args!("{name} is not found")),
+        }
+    }
+    known.sort();
+    known.dedup();
+    Kind::KeyNotFound.error(format_args!(
+        "no configured key service has a key '{}', only {}: see `sealpoint report`, kms.* and tenants.<name>.key",
+        name.kek,
+        known.join(", ")
+    ))
+}
