@@ -107,6 +107,13 @@ public final class Cluster implements AutoCloseable {
         return new Job(rest, answer.get("jobid").asText(), job, files, this::evidence);
     }
 
+    /** Submits a job of another jar, whose main class takes these arguments. */
+    public Job submit(Path jar, String mainClass, int parallelism, String... arguments) throws IOException, InterruptedException {
+        Map<String, Object> request = Map.of("entryClass", mainClass, "parallelism", parallelism, "programArgsList", List.of(arguments));
+        JsonNode answer = rest.post("/jars/" + rest.uploadJar(jar) + "/run", request);
+        return new Job(rest, answer.get("jobid").asText(), null, null, this::evidence);
+    }
+
     /** Submits from a process of its own, as {@code flink run} does: the job is configured by that client's settings and its own. */
     public Job submitFromClient(JobSpec job, Map<String, String> clientSettings) throws IOException, InterruptedException {
         JobFiles files = JobFiles.create(workDir.resolve("jobs").resolve(String.valueOf(jobs++)));
@@ -116,6 +123,18 @@ public final class Cluster implements AutoCloseable {
         writeConfig(conf, settings);
         String jobId = Client.run(workDir, classPath(), conf, job, files.arguments(job));
         return new Job(rest, jobId, job, files, this::evidence);
+    }
+
+    /** Disposes of a savepoint, as {@code flink savepoint -d} does. */
+    public void disposeOf(String savepoint) throws Exception {
+        String request = rest.post("/savepoint-disposal", Map.of("savepoint-path", savepoint)).get("request-id").asText();
+        JsonNode operation = Await.answer("the disposal of " + savepoint, this::evidence, () -> {
+            JsonNode answer = rest.get("/savepoint-disposal/" + request);
+            return answer.get("status").get("id").asText().equals("COMPLETED") ? Optional.of(answer.get("operation")) : Optional.empty();
+        });
+        if (operation.hasNonNull("failure-cause")) {
+            throw new IOException("the disposal failed: " + operation.get("failure-cause").path("stack-trace").asText());
+        }
     }
 
     public void startTaskManager() throws IOException {
@@ -140,6 +159,11 @@ public final class Cluster implements AutoCloseable {
         taskManagers.remove(victim);
         victim.kill();
         return victim.pid();
+    }
+
+    /** Kills the oldest TaskManager, whatever runs on it. */
+    public void killTaskManager() throws InterruptedException {
+        taskManagers.remove(0).kill();
     }
 
     private void startJobManager() throws IOException {

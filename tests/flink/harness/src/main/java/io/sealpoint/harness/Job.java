@@ -230,6 +230,17 @@ public final class Job {
         Await.answer("job " + id + " to end", this::evidence, () -> ENDED.contains(state()) ? Optional.of(true) : Optional.empty());
     }
 
+    /** For a job that is not paced. */
+    public Job awaitFinished() throws Exception {
+        awaitEnd("FINISHED");
+        return this;
+    }
+
+    /** How often it was started again, or a part of it. */
+    public int failures() throws IOException, InterruptedException {
+        return rest.get("/jobs/" + id + "/exceptions").get("exceptionHistory").get("entries").size();
+    }
+
     /** Lets the job run to its end and compares its report with the truth. @return how many customers were compared */
     public int finishAndCheck() throws Exception {
         fullSpeed();

@@ -4,6 +4,8 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 
 /** What is under test: the jar that goes into Flink's class path, and the command-line tool that makes keyrings. */
@@ -28,13 +30,31 @@ public record Product(Path jar, Path cli) {
     }
 
     public void createKeyring(Path keyring) throws IOException, InterruptedException {
-        Process process = new ProcessBuilder(cli.toString(), "keyring", "create", keyring.toString())
-                .redirectErrorStream(true)
-                .start();
-        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        if (process.waitFor() != 0 || !Files.exists(keyring)) {
-            throw new IOException("sealpoint keyring create " + keyring + " failed:\n" + output);
+        run("keyring", "create", keyring.toString());
+    }
+
+    /** How the command-line tool ended, and what it said. */
+    public record Answer(int status, String said) {}
+
+    /** Runs the command-line tool. @return what it said; if it failed, that is in the exception */
+    public String run(String... arguments) throws IOException, InterruptedException {
+        Answer answer = ask(arguments);
+        if (answer.status() != 0) {
+            throw new IOException("sealpoint " + String.join(" ", arguments) + " ended with " + answer.status() + ":\n" + answer.said());
         }
+        return answer.said();
+    }
+
+    /** Runs the command-line tool, however it ends. */
+    public Answer ask(String... arguments) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(cli.toString()));
+        command.addAll(List.of(arguments));
+        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        // Such variables would be configuration.
+        builder.environment().keySet().removeIf(variable -> variable.startsWith("SEALPOINT_"));
+        Process process = builder.start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        return new Answer(process.waitFor(), said);
     }
 
     private static Optional<Path> setting(String property) {

@@ -3,7 +3,6 @@ package io.sealpoint.harness;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -19,20 +18,24 @@ public final class SealedHeads {
 
     /** The data keys that all files under a folder are sealed under. */
     public static Set<String> dataKeys(Product product, Path folder) throws IOException, InterruptedException {
-        List<String> command = new ArrayList<>(List.of(product.cli().toString(), "inspect", "--json"));
+        List<String> command = new ArrayList<>(List.of("inspect", "--json"));
         try (Stream<Path> files = Files.walk(folder)) {
             files.filter(file -> Files.isRegularFile(file) && size(file) > 0).forEach(file -> command.add(file.toString()));
         }
-        Process process = new ProcessBuilder(command).start();
-        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        if (process.waitFor() != 0) {
-            throw new IOException("sealpoint inspect failed: " + new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8));
-        }
         Set<String> keys = new TreeSet<>();
-        for (JsonNode head : Rest.JSON.readTree(output)) {
+        for (JsonNode head : Rest.JSON.readTree(product.run(command.toArray(String[]::new)))) {
             keys.add(head.get("data_key").asText());
         }
         return keys;
+    }
+
+    /** A key and the version of it that wrapped a data key, as files name them. */
+    public record Wrap(String key, String version) {}
+
+    /** By what a file's data key is wrapped, where that is one key. */
+    public static Wrap wrap(Product product, Path file) throws IOException, InterruptedException {
+        JsonNode slots = Rest.JSON.readTree(product.run("inspect", "--json", file.toString())).get(0).get("slots");
+        return new Wrap(slots.get(0).get("key").asText(), slots.get(0).get("version").asText());
     }
 
     private static long size(Path file) {

@@ -5,9 +5,11 @@ import io.sealpoint.keyservice.KeyringFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /** Where a cluster keeps its state, and how it is told: in clear, as Flink does by itself, or sealed. */
 public final class Storage {
@@ -94,6 +96,32 @@ public final class Storage {
     /** The folder that a URI from Flink means. */
     public static Path path(String uri) {
         return Path.of(uri.replaceFirst("^(sealed\\+)?file:/*", "/"));
+    }
+
+    /** The configuration with which the command-line tool opens what lies here. */
+    public Path toml() throws IOException {
+        return Files.writeString(root.resolveSibling("sealpoint.toml"), keys.toml());
+    }
+
+    /** The newest sealed checkpoint that a job completed here; one that its cluster was killed over has metadata without an end. */
+    public Path newestCheckpoint(Job job) throws IOException, InterruptedException {
+        List<Path> newestFirst;
+        try (Stream<Path> folders = Files.list(checkpoints().resolve(job.id()))) {
+            newestFirst = folders.filter(folder -> folder.getFileName().toString().startsWith("chk-"))
+                    .sorted(Comparator.comparingInt(Storage::number).reversed())
+                    .toList();
+        }
+        for (Path folder : newestFirst) {
+            String metadata = folder.resolve("_metadata").toString();
+            if (product.ask("open", "--verify", "--config", toml().toString(), metadata).status() == 0) {
+                return folder;
+            }
+        }
+        throw new IOException("job " + job.id() + " has no checkpoint at the moment");
+    }
+
+    private static int number(Path folder) {
+        return Integer.parseInt(folder.getFileName().toString().substring("chk-".length()));
     }
 
     public Map<String, String> settings(Distribution flink) {

@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Our own server of tests/kms in the place of Azure Key Vault, over TLS, with logins by a client secret. */
-final class AzureKeyVault implements ServedKeyService {
+final class AzureKeyVault implements ServedKeyService, KeyVersions {
 
     private static final String KEY = "flink-state";
     private static final String API = "?api-version=7.4";
@@ -21,6 +21,7 @@ final class AzureKeyVault implements ServedKeyService {
     private final Path authority;
     private final JsonNode places;
     private final Path secretFile;
+    private final String first;
 
     AzureKeyVault(Path folder) throws IOException, InterruptedException {
         Files.createDirectories(folder);
@@ -37,7 +38,7 @@ final class AzureKeyVault implements ServedKeyService {
             api = new Api(address, authority);
             places = Api.JSON.readTree(server.log().lines().filter(line -> line.startsWith("{")).findFirst().orElseThrow());
             secretFile = Tools.secret(folder.resolve("client-secret"), places.get("secret").asText());
-            call("POST", "/keys/" + KEY + "/create" + API, Map.of("kty", "RSA", "key_size", 2048));
+            first = create();
         } catch (Throwable failure) {
             close();
             throw failure;
@@ -91,11 +92,45 @@ final class AzureKeyVault implements ServedKeyService {
         return List.of(address, KEY, "enable");
     }
 
+    @Override
+    public String rotate() throws IOException, InterruptedException {
+        create();
+        return "a new version of the key, as by az keyvault key rotate";
+    }
+
+    @Override
+    public String disableFirst() throws IOException, InterruptedException {
+        enable(first, false);
+        return "as by az keyvault key set-attributes --enabled false --version " + first;
+    }
+
+    @Override
+    public void enableFirst() throws IOException, InterruptedException {
+        enable(first, true);
+    }
+
+    @Override
+    public List<String> complaintOfFirst() {
+        return List.of("version " + first, "enable that version again", "sealpoint rewrap");
+    }
+
+    /** @return the version */
+    private String create() throws IOException, InterruptedException {
+        return version(call("POST", "/keys/" + KEY + "/create" + API, Map.of("kty", "RSA", "key_size", 2048)).get("key"));
+    }
+
     private void enable(boolean enabled) throws IOException, InterruptedException {
         for (JsonNode version : call("GET", "/keys/" + KEY + "/versions" + API, null).get("value")) {
-            String id = version.get("kid").asText().replaceAll(".*/", "");
-            call("PATCH", "/keys/" + KEY + "/" + id + API, Map.of("attributes", Map.of("enabled", enabled)));
+            enable(version(version), enabled);
         }
+    }
+
+    private void enable(String version, boolean enabled) throws IOException, InterruptedException {
+        call("PATCH", "/keys/" + KEY + "/" + version + API, Map.of("attributes", Map.of("enabled", enabled)));
+    }
+
+    private static String version(JsonNode key) {
+        return key.get("kid").asText().replaceAll(".*/", "");
     }
 
     private JsonNode call(String method, String path, Object body) throws IOException, InterruptedException {

@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Our own server of tests/kms in the place of Google Cloud KMS, called as a service account. */
-final class GoogleKms implements ServedKeyService {
+final class GoogleKms implements ServedKeyService, KeyVersions {
 
     private static final String RING = "projects/acme-flink/locations/europe-west1/keyRings/flink";
     private static final String KEY = RING + "/cryptoKeys/state";
@@ -70,12 +70,28 @@ final class GoogleKms implements ServedKeyService {
 
     @Override
     public String takeKeyAway() throws IOException, InterruptedException {
-        control.call("POST", "version", Map.of("name", KEY + "/cryptoKeyVersions/1", "action", "disable"));
-        return "the key's only version is disabled, as by gcloud kms keys versions disable";
+        return "the key's only version is disabled: " + disableFirst();
     }
 
     @Override
     public void giveKeyBack() throws IOException, InterruptedException {
+        enableFirst();
+    }
+
+    @Override
+    public String rotate() throws IOException, InterruptedException {
+        control.call("POST", "rotate", Map.of("name", KEY));
+        return "a new primary version, as by gcloud kms keys versions create --primary";
+    }
+
+    @Override
+    public String disableFirst() throws IOException, InterruptedException {
+        control.call("POST", "version", Map.of("name", KEY + "/cryptoKeyVersions/1", "action", "disable"));
+        return "as by gcloud kms keys versions disable 1";
+    }
+
+    @Override
+    public void enableFirst() throws IOException, InterruptedException {
         control.call("POST", "version", Map.of("name", KEY + "/cryptoKeyVersions/1", "action", "enable"));
     }
 

@@ -6,10 +6,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /** No service at all but a keyring file; whoever has the file has the key. */
-public final class KeyringFile implements KeyService {
+public final class KeyringFile implements KeyService, KeyVersions {
 
+    private final Product product;
     private final Path keyring;
 
     KeyringFile(Path folder) throws IOException, InterruptedException {
@@ -18,6 +20,7 @@ public final class KeyringFile implements KeyService {
 
     /** @param keyring where it is, or is to be made */
     public KeyringFile(Product product, Path keyring) throws IOException, InterruptedException {
+        this.product = product;
         this.keyring = keyring;
         if (!Files.exists(keyring)) {
             Files.createDirectories(keyring.getParent());
@@ -64,6 +67,27 @@ public final class KeyringFile implements KeyService {
     @Override
     public List<String> complaint() {
         return List.of(keyring.toString(), "put it back");
+    }
+
+    @Override
+    public String rotate() throws IOException, InterruptedException {
+        return tool("rotate");
+    }
+
+    @Override
+    public String disableFirst() throws IOException, InterruptedException {
+        return tool("disable", "1");
+    }
+
+    @Override
+    public void enableFirst() throws IOException, InterruptedException {
+        tool("enable", "1");
+    }
+
+    private String tool(String command, String... more) throws IOException, InterruptedException {
+        Stream<String> words = Stream.concat(Stream.of("keyring", command, keyring.toString()), Stream.of(more));
+        product.run(words.toArray(String[]::new));
+        return "sealpoint keyring " + command;
     }
 
     @Override

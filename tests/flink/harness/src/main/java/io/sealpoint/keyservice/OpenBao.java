@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 
 /** OpenBao, the real server: its keys on disk, so that it survives being killed; a token that may wrap and unwrap, and no more. */
-final class OpenBao implements ServedKeyService {
+final class OpenBao implements ServedKeyService, KeyVersions {
 
     private static final String KEY = "flink-state";
 
@@ -117,6 +117,27 @@ final class OpenBao implements ServedKeyService {
     @Override
     public List<String> complaint() {
         return List.of(address, "unseal it");
+    }
+
+    @Override
+    public String rotate() throws IOException, InterruptedException {
+        asRoot("POST", "/transit/keys/" + KEY + "/rotate", Map.of());
+        return "bao write -f transit/keys/" + KEY + "/rotate";
+    }
+
+    @Override
+    public String disableFirst() throws IOException, InterruptedException {
+        openFrom(2);
+        return "bao write transit/keys/" + KEY + "/config min_decryption_version=2";
+    }
+
+    @Override
+    public void enableFirst() throws IOException, InterruptedException {
+        openFrom(1);
+    }
+
+    private void openFrom(int version) throws IOException, InterruptedException {
+        asRoot("POST", "/transit/keys/" + KEY + "/config", Map.of("min_decryption_version", version));
     }
 
     /** It answers with errors for a moment after its start, and is not active at once after its unsealing. */
