@@ -50,7 +50,7 @@ pub struct Common {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Name every file, however many there are
+    /// Name every file that needs the key, and up to a thousand of each other kind; a hundred of each by default
     #[arg(long)]
     pub all: bool,
     /// Show on standard error how far it is, even if that is no terminal

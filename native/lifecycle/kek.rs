@@ -179,7 +179,11 @@ impl Kek {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
+    use crate::config::KeyringConfig;
+    use crate::kms::local::{KeyringFile, LocalHsmClient};
 
     #[test]
     fn the_version_stands_behind_the_last_at_sign() {
@@ -195,6 +199,41 @@ mod tests {
         }
         for bad in ["", "@3", "key@"] {
             assert_eq!(bad.parse::<KekName>().unwrap_err().kind(), Kind::InvalidArgument, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_key_service_says_is_enabled_counts_as_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = folder.path().join("keyring");
+        KeyringFile::new(&keyring, None).unwrap().create("k").unwrap();
+        let config = KeyringConfig { keyring, key: "k".to_owned(), passphrase_file: None };
+        let client: Arc<dyn KmsClient> = Arc::new(LocalHsmClient::open(&config).unwrap());
+        let version = |id: &str, enabled| KeyVersion { id: id.to_owned(), created_at: UNIX_EPOCH, enabled };
+        let keks = |versions| {
+            let (name, current) = (Ok("k".to_owned()), Ok(version("3", true)));
+            let kek = Arc::new(Kek { client: Arc::clone(&client), name, versions, current });
+            Keks { tenants: HashMap::from([("a".to_owned(), vec![kek])]) }
+        };
+        let wrapping = |provider: &str, kek: &str, version: &str| Wrapping {
+            provider: provider.to_owned(),
+            kek: kek.to_owned(),
+            version: version.to_owned(),
+        };
+        let known = keks(Ok(vec![version("1", false), version("2", true), version("3", true)]));
+        let silent = keks(Err(Kind::KmsUnavailable.error("away")));
+        for (keks, tenant, wrapping, state) in [
+            (&known, "a", wrapping("local", "k", "1"), State::Disabled),
+            (&known, "a", wrapping("local", "k", "2"), State::Enabled),
+            (&known, "a", wrapping("local", "k", "3"), State::Current),
+            (&known, "a", wrapping("local", "k", "4"), State::Gone),
+            (&known, "a", wrapping("local", "other", "2"), State::NotConfigured),
+            (&known, "a", wrapping("vault", "k", "2"), State::NotConfigured),
+            (&known, "b", wrapping("local", "k", "2"), State::NotConfigured),
+            (&silent, "a", wrapping("local", "k", "2"), State::Unknown),
+        ] {
+            assert_eq!(keks.state(tenant, &wrapping), state, "{tenant} {wrapping:?}");
+            assert_eq!(state.opens(), matches!(state, State::Current | State::Enabled));
         }
     }
 }

@@ -6,6 +6,7 @@ mod identity;
 mod lifecycle;
 mod network;
 mod stacked;
+mod tool;
 mod wrapping;
 
 use crate::fixture::Fixture;
@@ -46,6 +47,15 @@ impl Needs {
 
 /// All of them, in the order of the matrix.
 pub fn all() -> Vec<Case> {
-    [wrapping::CASES, altered::CASES, lifecycle::CASES, answers::CASES, network::CASES, identity::CASES, stacked::CASES]
-        .concat()
+    [
+        wrapping::CASES,
+        altered::CASES,
+        lifecycle::CASES,
+        answers::CASES,
+        network::CASES,
+        identity::CASES,
+        stacked::CASES,
+        tool::CASES,
+    ]
+    .concat()
 }

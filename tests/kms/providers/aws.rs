@@ -59,6 +59,7 @@ impl Provider for Aws {
         &[
             ("disabled_version", NO_DISABLING_OF_VERSIONS),
             ("disabled_version_by_us", NO_DISABLING_OF_VERSIONS),
+            ("retired_by_the_tool", NO_DISABLING_OF_VERSIONS),
             ("destroyed_version", NO_DESTROYING_OF_VERSIONS),
         ]
     }
@@ -89,8 +90,10 @@ impl Provider for Moto {
         &[
             ("disabled_version", NO_DISABLING_OF_VERSIONS),
             ("disabled_version_by_us", NO_DISABLING_OF_VERSIONS),
+            ("retired_by_the_tool", NO_DISABLING_OF_VERSIONS),
             ("destroyed_version", NO_DESTROYING_OF_VERSIONS),
             ("destroyed_by_us", "the emulator lets keys work on until they are deleted; see aws"),
+            ("shredded_by_the_tool", "the emulator lets keys work on until they are deleted; see aws"),
             ("destroying_denied", NO_PERMISSIONS),
             ("injective_context", CONTEXT_IS_CONCATENATED),
             ("wrong_key", NO_INCORRECT_KEY),
@@ -129,6 +132,7 @@ impl Provider for LocalKms {
         &[
             ("disabled_version", NO_DISABLING_OF_VERSIONS),
             ("disabled_version_by_us", NO_DISABLING_OF_VERSIONS),
+            ("retired_by_the_tool", NO_DISABLING_OF_VERSIONS),
             ("destroyed_version", NO_DESTROYING_OF_VERSIONS),
             ("destroyed_by_us", "the emulator does not rotate on demand; see aws"),
             ("destroying_denied", NO_PERMISSIONS),

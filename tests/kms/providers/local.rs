@@ -36,7 +36,6 @@ impl Provider for Local {
         &[
             ("disabled_key", "the current version of a key cannot be disabled, only older ones"),
             ("pending_deletion", "keys of a keyring are not deleted"),
-            ("disabled_version_by_us", "versions are disabled by `sealpoint keyring disable`, not by the client"),
             ("destroyed_version", "versions of a keyring are not destroyed"),
             ("destroying_denied", "whoever may read the file may do everything"),
             ("automatic_rotation", "a keyring does nothing by itself"),

@@ -13,6 +13,7 @@ use softhsm::{Device, Mechanism};
 /// The same module by both mechanisms: `pkcs11` with associated data, `pkcs11-kwp` with the context bound inside.
 pub struct Pkcs11(pub Mechanism);
 
+const ONE_PROCESS: &str = "SoftHSM breaks a token that is open in one process while another one logs in";
 const NO_NETWORK: &str = "a module has no network that the tests could reach";
 
 impl Provider for Pkcs11 {
@@ -42,6 +43,8 @@ impl Provider for Pkcs11 {
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("pending_deletion", "tokens delete keys at once"),
+            ("retired_by_the_tool", ONE_PROCESS),
+            ("shredded_by_the_tool", ONE_PROCESS),
             ("destroying_denied", "whoever has the PIN may do everything"),
             ("automatic_rotation", "a token does nothing by itself"),
             ("wrong_lengths", "there is no answer on a wire to alter"),

@@ -38,12 +38,6 @@ impl Admin {
         self.call(Method::GET, path, None)
     }
 
-    /// The names below a path.
-    pub fn list(&self, path: &str) -> Vec<String> {
-        let answer = self.get(&format!("{path}?list=true"));
-        serde_json::from_value(answer["data"]["keys"].clone()).expect("names")
-    }
-
     pub fn delete(&self, path: &str) {
         self.call(Method::DELETE, path, None);
     }

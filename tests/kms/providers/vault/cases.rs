@@ -51,11 +51,11 @@ pub const CASES: &[Case] = &[
     case("sealed_over_its_own_tls", "a server with TLS of its own works, and sealed it may pass", sealed),
 ];
 
-pub const fn case(name: &'static str, what: &'static str, run: fn(&Fixture)) -> Case {
+const fn case(name: &'static str, what: &'static str, run: fn(&Fixture)) -> Case {
     Case { name, what, needs: Needs::Server, run }
 }
 
-pub fn admin(fixture: &Fixture) -> Admin {
+fn admin(fixture: &Fixture) -> Admin {
     Admin::new(&fixture.service().upstream().expect("it has a network"))
 }
 

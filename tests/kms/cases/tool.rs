@@ -1,4 +1,4 @@
-//! The command-line tool against the server: what it retires and shreds is so there.
+//! The command-line tool: what it retires and shreds is so in the key service.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -6,17 +6,22 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::cases::{admin, case};
-use crate::cases::Case;
-use crate::fixture::{Fixture, ok};
+use crate::cases::{Case, Needs};
+use crate::fixture::{Fixture, ok, tenant};
 
 pub const CASES: &[Case] = &[
-    case(
-        "retired_by_the_tool",
-        "`sealpoint retire` disables a version once no file needs it, and enables it again",
-        retired_by_the_tool,
-    ),
-    case("shredded_by_the_tool", "`sealpoint shred` deletes a tenant's key, and no one else's", shredded_by_the_tool),
+    Case {
+        name: "retired_by_the_tool",
+        what: "`sealpoint retire` disables a version once no file needs it, and enables it again",
+        needs: Needs::Server,
+        run: retired_by_the_tool,
+    },
+    Case {
+        name: "shredded_by_the_tool",
+        what: "`sealpoint shred` has a tenant's key destroyed, or scheduled to be, and no one else's",
+        needs: Needs::Server,
+        run: shredded_by_the_tool,
+    },
 ];
 
 struct Tool {
@@ -60,35 +65,40 @@ impl Tool {
 fn retired_by_the_tool(fixture: &Fixture) {
     let (key, client) = fixture.fresh();
     let tool = Tool::new(fixture, &key);
+    let old = ok(client.wrap(&[7; 32], &tenant("a"))).version;
     tool.seal("store/old");
     fixture.service().rotate(&key);
     tool.seal("store/new");
-    let name = format!("{}@1", ok(client.kek()));
-    let lowest = || admin(fixture).get(&format!("transit/keys/{key}"))["data"]["min_decryption_version"].clone();
-    let store = tool.path("store");
+    let is_enabled = || ok(client.versions()).iter().any(|version| version.id == old && version.enabled);
+    let (name, store) = (format!("{}@{old}", ok(client.kek())), tool.path("store"));
     let said = tool.run(3, &["retire", "--settle", "0 s", &name, &store]);
-    assert!(said.contains("store/old") && !said.contains("store/new") && lowest() == 1, "{said}");
+    assert!(said.contains("store/old") && !said.contains("store/new") && is_enabled(), "{said}");
     tool.run(3, &["report", "--needs", &name, &store]);
-    fs::remove_file(tool.path("store/old")).expect("it is there");
+    tool.run(0, &["rewrap", &store]);
     tool.run(0, &["report", "--needs", &name, &store]);
     assert!(tool.run(0, &["retire", "--settle", "1 h", "--dry-run", &name, &store]).contains("until "));
+    assert!(is_enabled());
     tool.run(0, &["retire", "--settle", "0 s", &name, &store]);
-    assert_eq!(lowest(), 2);
-    tool.run(0, &["open", "--verify", &tool.path("store/new")]);
+    assert!(!is_enabled());
+    for file in ["store/old", "store/new"] {
+        tool.run(0, &["open", "--verify", &tool.path(file)]);
+    }
     tool.run(0, &["retire", "--undo", &name]);
-    assert_eq!(lowest(), 1);
+    assert!(is_enabled());
 }
 
 fn shredded_by_the_tool(fixture: &Fixture) {
-    let (key, theirs) = (fixture.service().new_key(), fixture.service().new_key());
+    let ((key, _), (_, bystander)) = (fixture.fresh(), fixture.fresh());
+    let theirs = ok(bystander.wrap(&[9; 32], &tenant("b")));
     let tool = Tool::new(fixture, &key);
     tool.seal("store/f");
     let store = tool.path("store");
     tool.run(2, &["shred", "--tenant", "default", &store]);
     assert!(tool.run(0, &["shred", "--tenant", "default", "--dry-run", &store]).contains("becomes unreadable"));
     tool.run(0, &["open", "--verify", &tool.path("store/f")]);
-    assert!(tool.run(0, &["shred", "--tenant", "default", "--confirm", "default", &store]).contains("is destroyed"));
+    let said = tool.run(0, &["shred", "--tenant", "default", "--confirm", "default", &store]);
+    let (at_once, later) = (said.contains("' is destroyed\n"), said.contains("UTC; until then it can be kept: "));
+    assert!(at_once != later, "{said}");
     tool.run(1, &["open", "--verify", &tool.path("store/f")]);
-    let left = admin(fixture).list("transit/keys");
-    assert!(!left.contains(&key) && left.contains(&theirs), "{left:?}");
+    assert_eq!(ok(bystander.unwrap(&theirs, &tenant("b"))), [9; 32]);
 }
