@@ -52,6 +52,23 @@ impl Fixture {
 const FALLBACK: &str = "kms.fallbacks = 'other'\nkms.fallback.other.local.key = 'second'\ntenants.a.paths = '/a'\n";
 
 #[test]
+fn a_key_service_that_cannot_be_connected_does_not_keep_from_the_others() {
+    let fixture = Fixture::new();
+    let more = "kms.fallbacks = 'other, last'\nkms.fallback.other.local.keyring = '/nonexistent/keyring'\n\
+                kms.fallback.last.local.key = 'second'\n";
+    let (code, out, err) = fixture.run(&["test"], more);
+    assert_eq!(code, Some(1), "{out}{err}");
+    let blocks: Vec<&str> = out.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(blocks, ["default/primary local 'sealpoint'", "default/other local", "default/last local 'second'"]);
+    assert_eq!((out.matches("  ok  ").count(), out.matches("  FAILED  ").count()), (2, 1), "{out}");
+    assert!(err.contains("1 of what was tried failed") && err.contains("/nonexistent/keyring"), "{err}");
+    let (_, out, _) = fixture.run(&["test", "--json"], more);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let keys = report["keys"].as_array().unwrap();
+    assert!(report["ok"] == false && keys.len() == 3 && keys[1]["error"]["kind"] == "Keyring", "{out}");
+}
+
+#[test]
 fn every_key_of_every_tenant_is_tried() {
     let fixture = Fixture::new();
     let (code, out, err) = fixture.run(&["test"], FALLBACK);
@@ -91,7 +108,7 @@ fn what_is_missing_is_exit_code_1_and_named_and_the_rest_is_tried_all_the_same()
     let (code, out, err) = fixture.run(&["test"], &dead);
     assert_eq!(code, Some(1));
     assert!(out.contains("  ok ") && out.contains("  FAILED  "), "{out}");
-    assert!(err.contains("2 of the permissions are missing; the first: ") && err.contains("/dead vault"), "{err}");
+    assert!(err.contains("2 of what was tried failed; the first: ") && err.contains("/dead vault"), "{err}");
 
     let (code, out, _) = fixture.run(&["test", "--json"], &dead);
     let json: Value = serde_json::from_str(&out).unwrap();

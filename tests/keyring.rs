@@ -80,7 +80,7 @@ fn context(tenant: &str) -> EncryptionContext {
     EncryptionContext::new([("sealpoint:tenant", tenant)]).unwrap()
 }
 
-/// The local client never waits, so any executor will do.
+/// The local client works on threads of the runtime that may block.
 fn now<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
@@ -474,4 +474,21 @@ fn show_tells_everything_but_the_keys() {
     let current = fixture.cli(&["disable", "2"]);
     assert_eq!(current.status.code(), Some(2));
     assert!(String::from_utf8(current.stderr).unwrap().contains("rotate"));
+}
+
+#[test]
+fn a_file_that_is_waited_for_holds_up_nothing_else_on_the_thread() {
+    let fixture = Fixture::plain();
+    let client = fixture.open().unwrap();
+    let lock = fs::File::create(fixture.path().with_extension("json.lock")).unwrap();
+    lock.lock().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let rotation = tokio::spawn(async move { client.rotate().await });
+        // Whoever waits for the lock on this thread never lets this end before it has given up.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!rotation.is_finished());
+        lock.unlock().unwrap();
+        assert_eq!(rotation.await.unwrap().unwrap().id, "2");
+    });
 }

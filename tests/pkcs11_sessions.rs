@@ -80,6 +80,8 @@ fn in_a_process_of_its_own(folder: &Path) {
     };
     fs::rename(&tokens, &elsewhere).unwrap();
     fs::create_dir(&tokens).unwrap();
+    let error = runtime.block_on(client.encrypt(&secret, &context)).unwrap_err();
+    assert!(error.message().contains("pulled out") && !error.message().contains("create-key"), "{error}");
     reload();
     for _ in 0..2 {
         assert_eq!(open().unwrap_err().kind(), Kind::KmsUnavailable, "while the token is gone");

@@ -11,7 +11,7 @@ use sealpoint::config::EncryptionConfig;
 use sealpoint::context::EncryptionContext;
 use sealpoint::error::{Error, Kind, Result};
 use sealpoint::kms::over::{self, Budget, Surroundings};
-use sealpoint::kms::{self, Clients, KeySpec, KmsClient, Need, Probe};
+use sealpoint::kms::{self, Clients, Connection, KeySpec, KmsClient, Need, Probe};
 use sealpoint::secret::Secret;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -121,10 +121,26 @@ fn places(config: &EncryptionConfig, clients: &Clients, tenants: &[String]) -> V
 async fn test(arguments: &Test) -> Result<()> {
     let config = EncryptionConfig::load(&arguments.config)?;
     // With the deadline over it: a service that never answers ends the test too.
-    let clients = over::connect(&config, &Surroundings::new(Arc::new(SystemClock), Arc::default()))?;
+    let connections = over::connect_each(&config, &Surroundings::new(Arc::new(SystemClock), Arc::default()));
     let mut failures: Vec<Error> = Vec::new();
     let mut out = Vec::new();
-    for place in places(&config, &clients, config.tenants.open()) {
+    for Connection { tenant, slot, client, .. } in connections {
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                // The others may be tried all the same.
+                let name = format!("{tenant}/{} {}", slot.name, slot.provider.name());
+                if !arguments.json {
+                    println!("{name}\n  FAILED  {error}");
+                }
+                let mut entry = json!({"tenant": tenant, "slot": slot.name, "provider": slot.provider.name()});
+                entry["error"] = error_json(&error);
+                out.push(entry);
+                failures.push(error.at(name));
+                continue;
+            }
+        };
+        let place = Place { tenant, slot: slot.name, client };
         let slots = config.kms_slots_of(&place.tenant).len();
         let mut probes = place.client.probe().await;
         probes.retain(|probe| arguments.role.needs(probe.need, slots));
@@ -145,7 +161,7 @@ async fn test(arguments: &Test) -> Result<()> {
     let count = failures.len();
     match failures.into_iter().next() {
         None => Ok(()),
-        Some(error) => Err(error.at(format_args!("{count} of the permissions are missing; the first"))),
+        Some(error) => Err(error.at(format_args!("{count} of what was tried failed; the first"))),
     }
 }
 
@@ -159,11 +175,16 @@ fn show(probe: &Probe) {
 fn probe_json(probe: &Probe) -> Value {
     match &probe.outcome {
         Ok(()) => json!({"permission": probe.permission, "ok": true}),
-        Err(error) => json!({
-            "permission": probe.permission, "ok": false, "code": error.code().0, "kind": format!("{:?}", error.kind()),
-            "error": error.message(),
-        }),
+        Err(error) => {
+            let mut entry = error_json(error);
+            (entry["permission"], entry["ok"]) = (probe.permission.clone().into(), false.into());
+            entry
+        }
     }
+}
+
+fn error_json(error: &Error) -> Value {
+    json!({"code": error.code().0, "kind": format!("{:?}", error.kind()), "error": error.message()})
 }
 
 /// What is measured.

@@ -22,14 +22,39 @@ use crate::{config::VaultConfig, kms::vault::VaultClient};
 /// clients, one slot each, and unwrapped by the first that can.
 pub type Clients = HashMap<String, Vec<Arc<dyn KmsClient>>>;
 
-/// Connects every tenant's key-encryption key.
+/// One key of one tenant, and the client of it if there can be one.
+#[derive(Debug)]
+pub struct Connection {
+    /// Whose key it is.
+    pub tenant: String,
+    /// As the configuration has it.
+    pub slot: KmsSlot,
+    /// Its number among the tenant's.
+    pub number: usize,
+    /// The client, or what is wrong with the configuration.
+    pub client: Result<Arc<dyn KmsClient>>,
+}
+
+/// Connects every tenant's key-encryption key; the first that cannot be is an error.
 pub fn connect(config: &EncryptionConfig) -> Result<Clients> {
+    let mut clients = Clients::new();
+    for Connection { tenant, client, .. } in connect_each(config) {
+        clients.entry(tenant).or_default().push(client?);
+    }
+    Ok(clients)
+}
+
+/// The same, where one that cannot be connected does not keep from the others: in the order of the configuration.
+pub fn connect_each(config: &EncryptionConfig) -> Vec<Connection> {
     let mut connector = Connector::default();
-    let mut clients = |tenant: &String| {
-        let slots = config.kms_slots_of(tenant).into_iter();
-        slots.map(|slot| connector.client(&slot).map_err(|error| in_slot(error, &slot))).collect::<Result<Vec<_>>>()
-    };
-    config.tenants.open().iter().map(|tenant| Ok((tenant.clone(), clients(tenant)?))).collect()
+    let mut connections = Vec::new();
+    for tenant in config.tenants.open() {
+        for (number, slot) in config.kms_slots_of(tenant).into_iter().enumerate() {
+            let client = connector.client(&slot).map_err(|error| in_slot(error, &slot));
+            connections.push(Connection { tenant: tenant.clone(), slot, number, client });
+        }
+    }
+    connections
 }
 
 fn in_slot(error: Error, slot: &KmsSlot) -> Error {

@@ -32,7 +32,7 @@ use crate::context::EncryptionContext;
 use crate::error::{Kind, Result};
 use crate::secret::Secret;
 
-pub use connect::{Clients, connect};
+pub use connect::{Clients, Connection, connect, connect_each};
 
 /// A key-encryption key in a key service, which never leaves it.
 ///
@@ -120,6 +120,29 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
     async fn test_connection(&self) -> Result<()> {
         let mut needed = self.probe().await.into_iter().filter(|probe| probe.need == Need::Data);
         needed.try_for_each(|probe| probe.outcome.map_err(|error| error.at(probe.permission)))
+    }
+}
+
+/// A data key that nobody uses, for trying a key out, and what it is bound to. A policy that looks at encryption contexts
+/// has to allow this one too.
+#[derive(Debug)]
+pub(crate) struct Canary {
+    pub secret: Secret,
+    pub context: EncryptionContext,
+}
+
+impl Canary {
+    pub fn new() -> Result<Canary> {
+        Ok(Canary { secret: Secret::random(32)?, context: Canary::context()? })
+    }
+
+    pub fn context() -> Result<EncryptionContext> {
+        EncryptionContext::new([("sealpoint:probe", "1")])
+    }
+
+    /// True if this is what it was.
+    pub fn is(&self, opened: &Secret) -> bool {
+        opened.expose() == self.secret.expose()
     }
 }
 

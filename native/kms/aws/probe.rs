@@ -8,19 +8,15 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{DataKeySpec, DryRunModifierType};
 
-use crate::context::EncryptionContext;
 use crate::error::{Error, Result};
 use crate::kms::aws::{AwsKmsClient, errors, pairs};
-use crate::kms::{Need, Probe};
-
-/// The context of the probes; a policy that looks at contexts has to allow it too.
-const CONTEXT: (&str, &str) = ("sealpoint:probe", "1");
+use crate::kms::{Canary, Need, Probe};
 
 impl AwsKmsClient {
     /// What sealing and opening need comes first, then what only fallbacks and rewrapping need, then rotation.
     /// Whether the key may be rotated cannot be tried without rotating it.
     pub(super) async fn probe_all(&self) -> Vec<Probe> {
-        let context = match EncryptionContext::new([CONTEXT]) {
+        let context = match Canary::context() {
             Ok(context) => pairs(&context),
             Err(error) => return vec![Probe::new("kms:GenerateDataKey", Err(error))],
         };

@@ -28,7 +28,7 @@ use crate::config::{AzureAlgorithm, AzureKeyVaultConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::bind::{bind, unbind};
-use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 use algorithm::{Algorithm, Operation};
 use key::KeyInUse;
@@ -356,19 +356,18 @@ impl AzureKmsClient {
     /// What becomes of wrapping and of unwrapping a data key that nobody uses.
     async fn round_trip(&self, algorithm: Algorithm, here: bool) -> (Result<()>, Result<()>) {
         let wrapped = async {
-            let context = EncryptionContext::new([("sealpoint:probe", "1")])?;
-            let data_key = Secret::random(DATA_KEY_LEN)?;
+            let canary = Canary::new()?;
             let wrapped = match here {
-                true => self.wrap(&data_key, &context).await,
-                false => self.wrap_there(algorithm, &data_key, &context).await,
+                true => self.wrap(&canary.secret, &canary.context).await,
+                false => self.wrap_there(algorithm, &canary.secret, &canary.context).await,
             };
-            Ok::<_, Error>((data_key, wrapped?, context))
+            Ok::<_, Error>((canary, wrapped?))
         };
         match wrapped.await {
-            Ok((data_key, wrapped, context)) => {
+            Ok((canary, wrapped)) => {
                 let broken = || self.at(Kind::Internal.error("it does not unwrap what it wrapped"));
-                let opened = self.unwrap(&wrapped, &context).await;
-                let same = |opened: Secret| if opened.expose() == data_key.expose() { Ok(()) } else { Err(broken()) };
+                let opened = self.unwrap(&wrapped, &canary.context).await;
+                let same = |opened: Secret| if canary.is(&opened) { Ok(()) } else { Err(broken()) };
                 (Ok(()), opened.and_then(same))
             }
             Err(error) => (Err(error), self.may_unwrap(algorithm).await),

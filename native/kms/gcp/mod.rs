@@ -22,7 +22,7 @@ use crate::config::{GcpKmsConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::timestamp::rfc3339;
-use crate::kms::{Destruction, KeySpec, KeyVersion, KmsClient, Need, Probe, WrappedKey};
+use crate::kms::{Canary, Destruction, KeySpec, KeyVersion, KmsClient, Need, Probe, WrappedKey};
 use crate::secret::Secret;
 
 use errors::Operation;
@@ -156,7 +156,7 @@ impl GcpKmsClient {
     /// Wraps and unwraps for real; what came of each.
     async fn try_out(&self) -> (Result<()>, Option<Result<()>>) {
         let round_trip = async {
-            let context = EncryptionContext::new([("sealpoint:probe", "1")])?;
+            let context = Canary::context()?;
             let (secret, wrapped) = self.generate_data_key(KeySpec::Aes256, &context).await?;
             Ok((context, secret, wrapped))
         };

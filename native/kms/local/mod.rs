@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::config::KeyringConfig;
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 pub use keyring::{Key, Keyring, KeyringFile, Version};
@@ -61,6 +61,26 @@ impl LocalHsmClient {
     /// Where the keyring is.
     pub fn path(&self) -> &Path {
         self.source.file.path()
+    }
+
+    /// Runs on a thread that may block: the file is read there, its lock waited for, its passphrase stretched.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LocalHsmClient) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let client = self.clone();
+        let ended = tokio::task::spawn_blocking(move || work(&client)).await;
+        ended.unwrap_or_else(|_| {
+            Err(Kind::Internal.error("a call of the local keyring panicked, or the engine is closed"))
+        })
+    }
+
+    /// Changes the file, as [`run`](Self::run) does.
+    async fn update<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&str, &mut Keyring) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.run(move |client| client.source.file.update(|keyring| change(&client.key, keyring))).await
     }
 
     fn with<T>(&self, read: impl FnOnce(&Key) -> Result<T>) -> Result<T> {
@@ -120,23 +140,25 @@ impl KmsClient for LocalHsmClient {
     }
 
     async fn encrypt(&self, plaintext: &Secret, context: &EncryptionContext) -> Result<WrappedKey> {
-        self.wrap(plaintext, context)
+        let (plaintext, context) = (plaintext.copy()?, context.clone());
+        self.run(move |client| client.wrap(&plaintext, &context)).await
     }
 
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {
-        self.unwrap(wrapped, context)
+        let (wrapped, context) = (wrapped.clone(), context.clone());
+        self.run(move |client| client.unwrap(&wrapped, &context)).await
     }
 
     async fn current_key_version(&self) -> Result<KeyVersion> {
-        self.with(|key| Ok(key.current()?.describe()))
+        self.run(|client| client.with(|key| Ok(key.current()?.describe()))).await
     }
 
     async fn key_versions(&self) -> Result<Vec<KeyVersion>> {
-        self.with(|key| Ok(key.versions().iter().map(Version::describe).collect()))
+        self.run(|client| client.with(|key| Ok(key.versions().iter().map(Version::describe).collect()))).await
     }
 
     async fn rotate(&self) -> Result<KeyVersion> {
-        self.source.file.update(|keyring| Ok(keyring.key_mut(&self.key)?.rotate(SystemTime::now())?.describe()))
+        self.update(|key, keyring| Ok(keyring.key_mut(key)?.rotate(SystemTime::now())?.describe())).await
     }
 
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
@@ -147,23 +169,22 @@ impl KmsClient for LocalHsmClient {
                 version.escape_debug()
             ))
         })?;
-        self.source.file.update(|keyring| keyring.key_mut(&self.key)?.set_enabled(id, enabled))
+        self.update(move |key, keyring| keyring.key_mut(key)?.set_enabled(id, enabled)).await
     }
 
     /// At once. Copies of the keyring, backups among them, still hold the key.
     async fn schedule_destruction(&self, _: Duration) -> Result<Destruction> {
-        self.source.file.update(|keyring| keyring.remove(&self.key))?;
+        self.update(|key, keyring| keyring.remove(key)).await?;
         Ok(Destruction::Done)
     }
 
     async fn probe(&self) -> Vec<Probe> {
-        let works = || {
-            let context = EncryptionContext::new([("sealpoint:probe", "1")])?;
-            let probe = Secret::random(32)?;
-            let opened = self.unwrap(&self.wrap(&probe, &context)?, &context)?;
-            if opened.expose() == probe.expose() { Ok(()) } else { Err(self.broken()) }
+        let works = |client: &LocalHsmClient| {
+            let canary = Canary::new()?;
+            let opened = client.unwrap(&client.wrap(&canary.secret, &canary.context)?, &canary.context)?;
+            if canary.is(&opened) { Ok(()) } else { Err(client.broken()) }
         };
-        vec![Probe::new(format!("read {}", self.path().display()), works())]
+        vec![Probe::new(format!("read {}", self.path().display()), self.run(works).await)]
     }
 }
 

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::{EncryptionConfig, KmsConfig};
 use crate::context::EncryptionContext;
 use crate::error::Result;
-use crate::kms::{self, Clients, Destruction, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{self, Clients, Connection, Destruction, KeySpec, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::metrics::EncryptionMetrics;
 use crate::secret::Secret;
 
@@ -52,13 +52,25 @@ impl Surroundings {
 
 /// Every tenant's key services as they are configured, each with everything that stands over it.
 pub fn connect(config: &EncryptionConfig, around: &Surroundings) -> Result<Clients> {
+    let mut clients = Clients::new();
+    for Connection { tenant, client, .. } in connect_each(config, around) {
+        clients.entry(tenant).or_default().push(client?);
+    }
+    Ok(clients)
+}
+
+/// The same, where one that cannot be connected does not keep from the others.
+pub fn connect_each(config: &EncryptionConfig, around: &Surroundings) -> Vec<Connection> {
     let limits = &config.kms_config;
     // One for the primary key service and one for each fallback, whichever tenant's key is asked for.
     let budgets: Vec<_> = (0..=config.kms_fallbacks.len()).map(|_| Budget::new(limits.calls_per_second)).collect();
-    let stacked =
-        |(client, budget): (Arc<dyn KmsClient>, &Arc<Budget>)| stack(client, limits, Arc::clone(budget), around);
-    let clients = kms::connect(config)?.into_iter();
-    Ok(clients.map(|(tenant, clients)| (tenant, clients.into_iter().zip(&budgets).map(stacked).collect())).collect())
+    let mut connections = kms::connect_each(config);
+    for Connection { number, client, .. } in &mut connections {
+        if let (Ok(client), Some(budget)) = (client, budgets.get(*number)) {
+            *client = stack(Arc::clone(client), limits, Arc::clone(budget), around);
+        }
+    }
+    connections
 }
 
 /// `client` with everything that stands over it.

@@ -78,8 +78,8 @@ pub fn disabled(label: &str, id: &str) -> Error {
     ))
 }
 
-/// All versions, oldest first; never none.
-pub fn versions(session: &Session, token: &str, label: &str) -> Result<Vec<Version>, Fault> {
+/// All versions, oldest first; never none. `seen` says that there were some before.
+pub fn versions(session: &Session, token: &str, label: &str, seen: bool) -> Result<Vec<Version>, Fault> {
     let template = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::AES),
@@ -91,13 +91,20 @@ pub fn versions(session: &Session, token: &str, label: &str) -> Result<Vec<Versi
         versions.push(read(session, handle, label)?);
     }
     if versions.is_empty() {
-        return Err(missing(token, label).into());
+        return Err(missing(token, label, seen).into());
     }
     versions.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
     Ok(versions)
 }
 
-fn missing(token: &str, label: &str) -> Error {
+/// A token that was pulled out may go on answering, as one that holds nothing.
+fn missing(token: &str, label: &str, seen: bool) -> Error {
+    if seen {
+        return Kind::KeyNotFound.error(format_args!(
+            "pkcs11 token '{token}' shows no AES key with the label '{label}' any more, though this process has used it: the \
+             token was pulled out, or the key was deleted; put it back"
+        ));
+    }
     Kind::KeyNotFound.error(format_args!(
         "pkcs11 token '{token}' holds no AES key with the label '{label}': check kms.pkcs11.key-label, or make one with \
          `sealpoint pkcs11 create-key`"

@@ -21,7 +21,7 @@ use cryptoki::session::Session;
 use crate::config::{KmsTransport, Pkcs11Config, Pkcs11Mechanism};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
-use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::Secret;
 
 use cipher::Cipher;
@@ -45,6 +45,8 @@ struct TokenKey {
     kek: String,
     mechanism: Pkcs11Mechanism,
     warned: AtomicBool,
+    /// There were versions when they were last looked for.
+    seen: AtomicBool,
 }
 
 impl Pkcs11Client {
@@ -92,11 +94,14 @@ impl TokenKey {
             label: config.key_label.clone(),
             mechanism: config.mechanism,
             warned: AtomicBool::new(false),
+            seen: AtomicBool::new(false),
         }
     }
 
     fn versions(&self, session: &Session) -> Result<Vec<Version>, Fault> {
-        key::versions(session, &self.token.label, &self.label)
+        let versions = key::versions(session, &self.token.label, &self.label, self.seen.load(Ordering::Relaxed))?;
+        self.seen.store(true, Ordering::Relaxed);
+        Ok(versions)
     }
 
     /// The newest version, which must be of use.
@@ -164,10 +169,10 @@ impl TokenKey {
 
     /// Wraps and unwraps what is of no worth.
     fn round_trip(&self, session: &Session, version: &Version, cipher: Cipher) -> Result<(), Fault> {
-        let (canary, context) = (Secret::random(32)?, EncryptionContext::new([("sealpoint:probe", "1")])?);
-        let wrapped = cipher.wrap(session, version.handle, &canary, &context)?;
-        let opened = cipher.unwrap(session, version.handle, &wrapped, &context)?;
-        if opened.expose() == canary.expose() { Ok(()) } else { Err(self.broken().into()) }
+        let canary = Canary::new()?;
+        let wrapped = cipher.wrap(session, version.handle, &canary.secret, &canary.context)?;
+        let opened = cipher.unwrap(session, version.handle, &wrapped, &canary.context)?;
+        if canary.is(&opened) { Ok(()) } else { Err(self.broken().into()) }
     }
 
     fn set_enabled(&self, session: &Session, id: &str, enabled: bool) -> Result<(), Fault> {

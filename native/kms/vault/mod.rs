@@ -25,7 +25,7 @@ use crate::config::{KmsTransport, VaultConfig};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::http::Answer;
-use crate::kms::{Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
 use crate::secret::{MAX_LEN, Secret};
 
 use errors::{Action, Target};
@@ -255,15 +255,15 @@ impl VaultClient {
         if !exists {
             return probes;
         }
-        let wrapped = match probe_material() {
-            Ok((secret, context)) => self.wrap(&secret, &context).await.map(|wrapped| (secret, context, wrapped)),
+        let wrapped = match Canary::new() {
+            Ok(canary) => self.wrap(&canary.secret, &canary.context).await.map(|wrapped| (canary, wrapped)),
             Err(error) => Err(error),
         };
         let opened = match &wrapped {
-            Ok((secret, context, wrapped)) => self
-                .unwrap(wrapped, context)
+            Ok((canary, wrapped)) => self
+                .unwrap(wrapped, &canary.context)
                 .await
-                .and_then(|opened| if opened.expose() == secret.expose() { Ok(()) } else { Err(self.broken()) }),
+                .and_then(|opened| if canary.is(&opened) { Ok(()) } else { Err(self.broken()) }),
             Err(_) => self.try_to_unwrap().await,
         };
         probes.push(probe(Action::Encrypt, wrapped.map(drop)));
@@ -355,10 +355,6 @@ impl fmt::Debug for VaultClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VaultClient({}, {})", self.target.address, self.kek)
     }
-}
-
-fn probe_material() -> Result<(Secret, EncryptionContext)> {
-    Ok((Secret::random(32)?, EncryptionContext::new([("sealpoint:probe", "1")])?))
 }
 
 fn encode(secret: &Secret) -> Zeroizing<String> {
