@@ -84,7 +84,7 @@ fn main() -> ExitCode {
         Command::Open(arguments) => files::open(&arguments).map(done),
         Command::Inspect(arguments) => files::inspect(&arguments).map(done),
         Command::Rewrap(arguments) => rewrap::run(&arguments),
-        Command::Rotate(arguments) => rotate::run(&arguments).map(done),
+        Command::Rotate(arguments) => rotate::run(&arguments),
         Command::Reencrypt(arguments) => reencrypt::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),

@@ -13,6 +13,8 @@ use sealpoint::kms::KeyVersion;
 use sealpoint::kms::over::{self, Jitter, Random, Surroundings};
 use serde_json::{Value, json};
 
+use crate::output::Answer;
+
 /// Who rotates by age waits for up to so long and looks again: another may have rotated.
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
 
@@ -40,12 +42,12 @@ pub struct Rotate {
 }
 
 /// Runs it.
-pub fn run(arguments: &Rotate) -> Result<()> {
+pub fn run(arguments: &Rotate) -> Result<Answer> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Error::io("start the runtime", &error))?.block_on(rotate(arguments))
 }
 
-async fn rotate(arguments: &Rotate) -> Result<()> {
+async fn rotate(arguments: &Rotate) -> Result<Answer> {
     let config = EncryptionConfig::load(&arguments.config)?;
     if arguments.if_due && !config.key_rotation.enabled {
         return Err(Kind::Config.error("--if-due: no key is ever due, because key-rotation.enabled is false"));
@@ -66,12 +68,10 @@ async fn rotate(arguments: &Rotate) -> Result<()> {
         let keys: Vec<Value> = outcomes.iter().map(|(key, outcome)| outcome.json(key)).collect();
         println!("{}", json!({"ok": failures.is_empty(), "dry_run": arguments.dry_run, "keys": keys}));
     }
-    match failures.first() {
-        None => Ok(()),
-        Some(first) => {
-            Err((*first).clone().at(format_args!("{} of {} keys failed; the first", failures.len(), outcomes.len())))
-        }
+    for failure in &failures {
+        eprintln!("sealpoint: {failure}");
     }
+    Ok(if failures.is_empty() { Answer::Yes } else { Answer::Failed })
 }
 
 fn chosen<'m>(
@@ -158,7 +158,7 @@ impl Outcome {
         }
         match (&self.after, &self.failure) {
             (Some(after), _) => println!("  rotated: version {}", after.id),
-            (None, Some(error)) => println!("  FAILED: {error}"),
+            (None, Some(_)) => println!("  FAILED"),
             (None, None) if self.rotates => println!("  would be rotated"),
             (None, None) => {}
         }
