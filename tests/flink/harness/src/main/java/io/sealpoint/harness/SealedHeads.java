@@ -18,15 +18,28 @@ public final class SealedHeads {
 
     /** The data keys that all files under a folder are sealed under. */
     public static Set<String> dataKeys(Product product, Path folder) throws IOException, InterruptedException {
+        Set<String> keys = new TreeSet<>();
+        for (JsonNode head : heads(product, folder)) {
+            keys.add(head.get("data_key").asText());
+        }
+        return keys;
+    }
+
+    /** The versions of the key-encryption key that they are wrapped under. */
+    public static Set<String> versions(Product product, Path folder) throws IOException, InterruptedException {
+        Set<String> versions = new TreeSet<>();
+        for (JsonNode head : heads(product, folder)) {
+            head.get("slots").forEach(slot -> versions.add(slot.get("version").asText()));
+        }
+        return versions;
+    }
+
+    private static JsonNode heads(Product product, Path folder) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of("inspect", "--json"));
         try (Stream<Path> files = Files.walk(folder)) {
             files.filter(file -> Files.isRegularFile(file) && size(file) > 0).forEach(file -> command.add(file.toString()));
         }
-        Set<String> keys = new TreeSet<>();
-        for (JsonNode head : Rest.JSON.readTree(product.run(command.toArray(String[]::new)))) {
-            keys.add(head.get("data_key").asText());
-        }
-        return keys;
+        return Rest.JSON.readTree(product.run(command.toArray(String[]::new)));
     }
 
     /** A key and the version of it that wrapped a data key, as files name them. */

@@ -2,14 +2,24 @@ package io.sealpoint.keyservice;
 
 import io.sealpoint.harness.Product;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.SecureRandom;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import javax.crypto.Mac;
+import javax.crypto.spec.SecretKeySpec;
 
 /** No service at all but a keyring file; whoever has the file has the key. */
 public final class KeyringFile implements KeyService, KeyVersions {
+
+    private static final int CHECK_LENGTH = 8;
 
     private final Product product;
     private final Path keyring;
@@ -26,6 +36,28 @@ public final class KeyringFile implements KeyService, KeyVersions {
             Files.createDirectories(keyring.getParent());
             product.createKeyring(keyring);
         }
+    }
+
+    /**
+     * A keyring whose one key was made so long ago. The tool makes keys of now only, so the file is written here, with the check that binds
+     * each key to its name, version and time.
+     */
+    public static KeyringFile aged(Product product, Path keyring, Duration age) throws Exception {
+        byte[] material = new byte[32];
+        new SecureRandom().nextBytes(material);
+        long made = System.currentTimeMillis() - age.toMillis();
+        Mac mac = Mac.getInstance("HmacSHA256");
+        mac.init(new SecretKeySpec(material, "HmacSHA256"));
+        byte[] check = mac.doFinal(("sealpoint keyring 1\nsealpoint\n1\n" + made + "\n").getBytes(StandardCharsets.UTF_8));
+        Base64.Encoder base64 = Base64.getEncoder();
+        String text = String.format(
+                "{\"format\":\"sealpoint-keyring\",\"version\":1,\"keys\":[{\"name\":\"sealpoint\",\"versions\":"
+                        + "[{\"version\":1,\"created_at_ms\":%d,\"enabled\":true,\"material\":\"%s\",\"check\":\"%s\"}]}]}",
+                made, base64.encodeToString(material), base64.encodeToString(Arrays.copyOf(check, CHECK_LENGTH)));
+        Files.createDirectories(keyring.getParent());
+        Files.createFile(keyring, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+        Files.writeString(keyring, text);
+        return new KeyringFile(product, keyring);
     }
 
     @Override
