@@ -93,6 +93,12 @@ lint: ## formatting, clippy, generated files
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
+lint-features: ## clippy without any feature, and with each alone
+	cargo clippy --all-targets --no-default-features -- -D warnings
+	for feature in aws azure gcp pkcs11 vault s3 abfs gs; do \
+	    cargo clippy --all-targets --no-default-features --features $$feature -- -D warnings; \
+	done
+
 fmt: ## format the Rust sources
 	cargo fmt
 
