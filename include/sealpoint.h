@@ -141,6 +141,27 @@ uint32_t sealpoint_engine_open_text(const char *toml,
 uint32_t sealpoint_engine_coordinate(const sealpoint_engine *engine);
 
 /*
+ Wraps the data keys of sealed files anew, under the current versions of the configured keys, into the key files beside
+ them: see `sealpoint rewrap` in docs/OPERATIONS.md. `uri` is a path or URI of a checkpoint, a savepoint, a directory above
+ them, or one file; `to` is `primary` or the name of a fallback, null for all of them. With `dry_run` other than 0 nothing
+ is written. `kms_rate` and `store_rate` are the most requests a second, 0 for as many as there are. `*report` gets
+ `*report_length` bytes of JSON, to be given to `sealpoint_buffer_free`; `*failed` gets how many failures it lists: what
+ fails keeps nothing else from being done, and is not an error of this function. Waits for the store and the key service.
+
+ The caller sees to it that:
+ `uri` is a NUL-terminated string, `to` one or null, the outputs point to room.
+ */
+uint32_t sealpoint_rewrap(const sealpoint_engine *engine,
+                          const char *uri,
+                          const char *to,
+                          uint32_t dry_run,
+                          uint32_t kms_rate,
+                          uint32_t store_rate,
+                          uint64_t *failed,
+                          uint8_t **report,
+                          size_t *report_length);
+
+/*
  Frees an engine; null is allowed. Sealers and openers made from it stay usable.
 
  The caller sees to it that:

@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "clock", "error",
         ],
     ),
-    ("ffi", &["stream", "engine", "envelope", "config", "error"]),
+    ("ffi", &["lifecycle", "stream", "engine", "envelope", "config", "error"]),
     (
         "cli",
         &[

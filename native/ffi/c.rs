@@ -14,6 +14,7 @@ use crate::engine::{EncryptionEngine, Opening};
 use crate::envelope::Head;
 use crate::envelope::sidecar::Place;
 use crate::error::{Kind, Result};
+use crate::lifecycle::rewrap::{Options, rewrap_uri};
 use crate::stream::{OpenStream, ReadAt, SealStream, read_head, read_sidecar};
 
 /// The version of this interface. A program compares `sealpoint_abi_version()` with the value it was compiled against:
@@ -106,6 +107,43 @@ pub unsafe extern "C" fn sealpoint_engine_coordinate(engine: *const SealpointEng
         // SAFETY: the caller's contract.
         unsafe { engine_of(engine)? }.coordinate();
         Ok(())
+    })
+}
+
+/// Wraps the data keys of sealed files anew, under the current versions of the configured keys, into the key files beside
+/// them: see `sealpoint rewrap` in docs/OPERATIONS.md. `uri` is a path or URI of a checkpoint, a savepoint, a directory above
+/// them, or one file; `to` is `primary` or the name of a fallback, null for all of them. With `dry_run` other than 0 nothing
+/// is written. `kms_rate` and `store_rate` are the most requests a second, 0 for as many as there are. `*report` gets
+/// `*report_length` bytes of JSON, to be given to `sealpoint_buffer_free`; `*failed` gets how many failures it lists: what
+/// fails keeps nothing else from being done, and is not an error of this function. Waits for the store and the key service.
+///
+/// # Safety
+/// `uri` is a NUL-terminated string, `to` one or null, the outputs point to room.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sealpoint_rewrap(
+    engine: *const SealpointEngine,
+    uri: *const c_char,
+    to: *const c_char,
+    dry_run: u32,
+    kms_rate: u32,
+    store_rate: u32,
+    failed: *mut u64,
+    report: *mut *mut u8,
+    report_length: *mut usize,
+) -> u32 {
+    fence(|| {
+        expect_output(failed)?;
+        expect_output(report)?;
+        expect_output(report_length)?;
+        // SAFETY: the caller's contract.
+        let (engine, uri, to) = unsafe { (engine_of(engine)?, text(uri, "uri")?, optional_text(to)?) };
+        let options = Options { dry_run: dry_run != 0, ..Options::to(to).at_rates(kms_rate, store_rate) };
+        let done = rewrap_uri(&engine, uri, &options)?;
+        // SAFETY: the caller's contract.
+        unsafe {
+            give(failed, done.failures.count)?;
+            give_buffer(done.json().to_string().into_bytes(), report, report_length)
+        }
     })
 }
 

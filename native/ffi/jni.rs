@@ -21,6 +21,7 @@ use crate::engine::{EncryptionEngine, Opening, Sealing};
 use crate::envelope::sidecar::Place;
 use crate::envelope::{AtEof, Head, Opened, Parsed};
 use crate::error::{Error, Kind, Result};
+use crate::lifecycle::rewrap::{Options, rewrap_uri};
 
 /// The version of this set of native methods; the jar refuses another.
 const ABI_VERSION: jint = 2;
@@ -88,6 +89,33 @@ extern "system" fn Java_io_sealpoint_Native_engineCoordinate(mut env: EnvUnowned
         engine_of(engine)?.coordinate();
         Ok(())
     });
+}
+
+/// How many failures the report lists, and the report.
+#[unsafe(no_mangle)]
+extern "system" fn Java_io_sealpoint_Native_engineRewrap<'l>(
+    mut env: EnvUnowned<'l>,
+    _: JClass,
+    engine: jlong,
+    uri: JString<'l>,
+    to: JString<'l>,
+    dry_run: jboolean,
+    kms_rate: jint,
+    store_rate: jint,
+) -> JObjectArray<'l, JString<'l>> {
+    fence(&mut env, |env| {
+        let (uri, to) = (uri.try_to_string(env)?, optional(env, &to)?);
+        let rate = |most: jint| u32::try_from(most).unwrap_or(0);
+        let options = Options { dry_run, ..Options::to(to.as_deref()).at_rates(rate(kms_rate), rate(store_rate)) };
+        let engine = engine_of(engine)?;
+        let report = rewrap_uri(&engine, &uri, &options)?;
+        let array = JObjectArray::<JString>::new(env, 2, JString::null())?;
+        for (index, text) in [report.failures.count.to_string(), report.json().to_string()].iter().enumerate() {
+            let text = env.new_string(text)?;
+            array.set_element(env, index, &text)?;
+        }
+        Ok(array)
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -186,6 +186,38 @@ static void key_file(const sealpoint_engine *engine, const uint8_t *plain) {
     sealpoint_buffer_free(sealed, sealed_length);
 }
 
+/* With ROTATE, a command that makes a new version of the key, the data key of a file is wrapped by that. */
+static void rewrapped(const sealpoint_engine *engine, const char *config, const uint8_t *plain) {
+    const char *rotate = getenv("ROTATE"), *expected = rotate != NULL ? "\"renewed\":1" : "\"current\":1";
+    char path[1000];
+    uint8_t *sealed, *report;
+    size_t length;
+    uint64_t failed;
+    FILE *file;
+    sprintf(path, "%.900s.sealed", config);
+    OK(sealpoint_encrypt(engine, path, plain, 1000, &sealed, &length));
+    file = fopen(path, "wb");
+    CHECK(file != NULL && fwrite(sealed, 1, length, file) == length && fclose(file) == 0);
+    sealpoint_buffer_free(sealed, length);
+    if (rotate != NULL) {
+        CHECK(system(rotate) == 0);
+    }
+    OK(sealpoint_rewrap(engine, path, NULL, 0, 0, 0, &failed, &report, &length));
+    sealed = malloc(length + 1);
+    CHECK(sealed != NULL);
+    memcpy(sealed, report, length);
+    sealed[length] = 0;
+    CHECK(failed == 0 && strstr((char *)sealed, expected) != NULL);
+    free(sealed);
+    sealpoint_buffer_free(report, length);
+    CHECK(remove(path) == 0);
+    OK(sealpoint_rewrap(engine, path, "primary", 1, 10, 10, &failed, &report, &length));
+    CHECK(failed == 1);
+    sealpoint_buffer_free(report, length);
+    CHECK(sealpoint_rewrap(engine, path, "nobody", 0, 0, 0, &failed, &report, &length) == SEALPOINT_E_INVALID_ARGUMENT);
+    CHECK(sealpoint_rewrap(engine, NULL, NULL, 0, 0, 0, &failed, &report, &length) == SEALPOINT_E_INVALID_ARGUMENT);
+}
+
 /* A file that another program sealed: its plaintext must hold the text. */
 static void foreign(const sealpoint_engine *engine, const char *path, const char *text) {
     FILE *file = fopen(path, "rb");
@@ -228,6 +260,7 @@ int main(int count, char **arguments) {
     buffers(engine, plain);
     streams(engine, plain);
     key_file(engine, plain);
+    rewrapped(engine, arguments[1], plain);
     if (count == 4) {
         foreign(engine, arguments[2], arguments[3]);
     }

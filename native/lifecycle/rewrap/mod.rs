@@ -58,6 +58,22 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// By the configured key of this name alone; by all of them if there is none.
+    pub fn to(name: Option<&str>) -> Options {
+        let target = name.map_or(Target::All, |name| Target::Client(name.to_owned()));
+        Options { target, ..Options::default() }
+    }
+
+    /// With no more calls a second than these to key services, and requests to the store; 0 for as many as there are.
+    #[must_use]
+    pub fn at_rates(mut self, kms: u32, store: u32) -> Options {
+        self.kms_rate = (kms > 0).then_some(kms);
+        self.store.requests_per_second = (store > 0).then_some(store);
+        self
+    }
+}
+
 /// Wraps the data keys of all files at or below `roots` anew. What fails is in the report, and keeps nothing else from
 /// being done; an error means that nothing was. Waits; not to be called on the thread sealpoint-rt.
 pub fn rewrap(engine: &EncryptionEngine, roots: &[Location], options: &Options, progress: &Progress) -> Result<Report> {
@@ -83,6 +99,11 @@ pub fn rewrap(engine: &EncryptionEngine, roots: &[Location], options: &Options, 
         }
         Ok(report)
     })
+}
+
+/// The same for one path or URI of a checkpoint, a savepoint, a directory above them, or a single file.
+pub fn rewrap_uri(engine: &EncryptionEngine, uri: &str, options: &Options) -> Result<Report> {
+    rewrap(engine, &[Location::parse(uri)?], options, &Progress::default())
 }
 
 struct Rewrap<'p> {

@@ -19,6 +19,9 @@ final class Native {
 
     static native void engineCoordinate(long engine) throws SealpointException;
 
+    /** The number of failures, and the report in JSON. */
+    static native String[] engineRewrap(long engine, String uri, String to, boolean dryRun, int kmsRate, int storeRate) throws SealpointException;
+
     /** Pending log lines, each "LEVEL message". */
     static native String[] engineDrainLog(long engine) throws SealpointException;
 

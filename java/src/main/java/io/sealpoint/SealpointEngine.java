@@ -82,6 +82,29 @@ public final class SealpointEngine extends NativeResource {
         }
     }
 
+    /** As {@link #rewrap(String, RewrapOptions)}, under all configured keys. */
+    public RewrapReport rewrap(String uri) throws SealpointException {
+        return rewrap(uri, new RewrapOptions());
+    }
+
+    /**
+     * Wraps the data keys of sealed files anew, under the current versions of the configured keys, into the key files beside them: what
+     * {@code sealpoint rewrap} does. May run while jobs checkpoint, and again at any time. What fails keeps nothing else from being done, and is
+     * in the report. Waits for the store, which is reached without Flink, and the key service.
+     *
+     * @param uri a path or URI of a checkpoint, a savepoint, a directory above them, or one file
+     */
+    public RewrapReport rewrap(String uri, RewrapOptions options) throws SealpointException {
+        long engine = acquire();
+        try {
+            String[] report =
+                    Native.engineRewrap(engine, uri, options.to, options.dryRun, options.kmsCallsPerSecond, options.storeRequestsPerSecond);
+            return new RewrapReport(Long.parseLong(report[0]), report[1]);
+        } finally {
+            release();
+        }
+    }
+
     /** Takes the native side's pending log lines, each "LEVEL message". */
     public String[] drainLog() throws SealpointException {
         long engine = acquire();
