@@ -201,7 +201,7 @@ impl Reported {
             println!("whether {name} is needed cannot be said: not every file could be looked into (see above)");
         } else {
             println!(
-                "nobody needs {name} here: {} files under it open otherwise too, as {} data keys were seen to",
+                "nobody needs {name} here: {} files under it open otherwise too, which was seen with each of their {} sets of slots",
                 needs.spared.files, needs.proven
             );
         }
@@ -240,7 +240,7 @@ impl Reported {
                 "known": !report.is_partial(),
                 "files": amount_json(&needs.needed),
                 "spared": amount_json(&needs.spared),
-                "proven_data_keys": needs.proven,
+                "proven_slots": needs.proven,
                 "unproven": unproven.collect::<Vec<_>>(),
             });
         }

@@ -23,7 +23,7 @@ Examples:
   sealpoint retire sealpoint@3 s3://bucket/checkpoints s3://bucket/savepoints s3://bucket/ha
   sealpoint retire --undo sealpoint@3
 
-Looks at every file first, and unwraps one data key of each kind by another slot, as `sealpoint report --needs` does; waits
+Looks at every file first, and tries by which other slots those under the version open, as `sealpoint report --needs` does; waits
 until no process seals under the version any more; looks again; then disables it in the key service. It never destroys
 anything, and --undo enables the version again. Name every place that files under the key may lie in.
 

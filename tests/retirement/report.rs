@@ -190,7 +190,7 @@ fn who_needs_what(fixture: &Fixture, expected: &BTreeMap<(String, u64), Expected
     // Those that were rewrapped open by the sidecar, which was seen to.
     let name = format!("{}@1", key_of("a"));
     let ran = fixture.run(&["report", "--needs", &name, &fixture.place("a")]).ended(0, &["nobody needs"]);
-    assert!(ran.out.contains("as 2 data keys were seen to"), "{ran:#?}");
+    assert!(ran.out.contains("each of their 2 sets of slots"), "{ran:#?}");
     // But not where there are files that nobody could look into.
     fixture.run(&["report", "--needs", &name, &fixture.place("")]).ended(3, &["cannot be said"]);
     // All versions of a key.
@@ -219,6 +219,34 @@ fn a_sidecar_that_does_not_open_is_no_reason_to_do_without_a_version() {
     fs::write(&sidecar, b"nonsense").unwrap();
     let ran = fixture.run(&["report", "--needs", &name, &fixture.place("")]);
     ran.ended(3, &["1 sidecars could not be read", "is needed by 1 files"]);
+}
+
+#[test]
+fn that_a_sidecar_opens_in_one_folder_says_nothing_of_another() {
+    let fixture = Fixture::new(&["common"]);
+    let engine = fixture.engine();
+    for folder in ["a", "b", "c"] {
+        fixture.seal(&engine, &format!("common/{folder}/f"), b"state");
+    }
+    fixture.rotate("common");
+    let engine = fixture.engine();
+    for folder in ["a", "b", "c"].map(|folder| fixture.store().join("common").join(folder)) {
+        fixture.rewrap(&engine, &folder, &[folder.join("f")]);
+    }
+    let name = format!("{}@1", key_of("common"));
+    fixture.run(&["report", "--needs", &name, &fixture.place("")]).ended(0, &["nobody needs"]);
+    // All three are under one data key, and their sidecars say the same, though one of them lies.
+    for folder in ["a", "b", "c"] {
+        let sidecar = fixture.store().join("common").join(folder).join(".sealpoint-keys");
+        let good = fs::read(&sidecar).unwrap();
+        let mut bad = good.clone();
+        let end = bad.len() - 40;
+        bad[end] ^= 1;
+        fs::write(&sidecar, &bad).unwrap();
+        let ran = fixture.run(&["report", "--needs", &name, &fixture.place("")]);
+        ran.ended(3, &[&format!("needed by 1 files such as file://{}", fixture.place(&format!("common/{folder}/f")))]);
+        fs::write(&sidecar, &good).unwrap();
+    }
 }
 
 #[test]

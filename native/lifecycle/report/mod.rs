@@ -73,9 +73,9 @@ pub struct Needs {
     pub needed: Amount,
     /// Files under it that have another slot as well.
     pub spared: Amount,
-    /// Data keys that one of those other slots was seen to give.
+    /// Different sets of slots, of which one other than under it was seen to give the data key.
     pub proven: u64,
-    /// Those that none did, each with a file of its, how many there are, and why.
+    /// Those of which none did.
     pub unproven: Vec<Unproven>,
 }
 
@@ -122,8 +122,7 @@ impl Needs {
 }
 
 /// Looks at every file at or below `roots`. With [`Options::needs`], `each` is given the files that need that key as they
-/// are found, and one data key of each kind under it is unwrapped by another slot, to see that it can be. Refuses a
-/// place where nothing is, and one where nothing is sealed: the answer for a wrong place would be that nobody needs a key.
+/// are found, and every different set of slots that should open without it is tried. Refuses a place where nothing is, and one where nothing is sealed: the answer for a wrong place would be that nobody needs a key.
 /// To be called as [`EncryptionEngine::wait`] is.
 pub fn report(
     engine: &Arc<EncryptionEngine>,

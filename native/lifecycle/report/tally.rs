@@ -90,11 +90,6 @@ impl Tallies {
         self.groups.entry(group).or_default().add(bytes, made_ms, live);
     }
 
-    /// All that is in it.
-    pub fn amount(&self, group: Group) -> Amount {
-        self.groups.get(&group).copied().unwrap_or_default()
-    }
-
     /// By tenant.
     pub fn tenants(&self) -> Vec<(String, Amount)> {
         let mut tenants: BTreeMap<&String, Amount> = BTreeMap::new();

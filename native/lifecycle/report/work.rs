@@ -1,14 +1,14 @@
 //! One report being made.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 
 use super::beside::Beside;
 use super::live::Live;
-use super::tally::{Group, Tallies};
+use super::tally::{Amount, Tallies};
 use super::{Needed, Needs, Report, Unproven};
 use crate::engine::EncryptionEngine;
 use crate::envelope::sidecar::Entry;
@@ -30,16 +30,19 @@ pub struct Work<'e> {
     tallies: Tallies,
     /// Files at or below each place, and sealed ones among them.
     places: HashMap<Location, (u64, u64)>,
-    /// By which other slots those under the key that was asked about are to be opened.
-    others: HashMap<Group, Others>,
+    /// By which other slots those under the key that was asked about are to be opened, by a hash of all their slots: what
+    /// opens in one directory need not in another, though it has the same names there.
+    others: HashMap<u64, Others>,
+    hash: RandomState,
     report: Report,
 }
 
-/// The slots of files that are alike, without those under the key that was asked about.
+/// Files that have the very same slots under one data key.
 struct Others {
     head: Head,
     beside: Vec<Arc<Entry>>,
     example: Location,
+    amount: Amount,
 }
 
 impl<'e> Work<'e> {
@@ -54,6 +57,7 @@ impl<'e> Work<'e> {
             tallies: Tallies::default(),
             places: HashMap::new(),
             others: HashMap::new(),
+            hash: RandomState::new(),
             report,
         }
     }
@@ -135,10 +139,13 @@ impl<'e> Work<'e> {
         let Some(needs) = self.report.needs.as_mut().filter(|_| under_it) else { return Ok(()) };
         if opened_otherwise {
             needs.spared.add(size, bound.created_at_ms, live);
-            if let MapEntry::Vacant(new) = self.others.entry(group) {
+            let sections: Vec<&[u8]> = beside.iter().map(|entry| entry.section.as_slice()).collect();
+            let alike = self.hash.hash_one((group, file.head.slots_section(), sections));
+            let others = self.others.entry(alike).or_insert_with(|| {
                 let (head, beside, example) = (file.head.clone(), beside.to_vec(), location.clone());
-                new.insert(Others { head, beside, example });
-            }
+                Others { head, beside, example, amount: Amount::default() }
+            });
+            others.amount.add(size, bound.created_at_ms, live);
             return Ok(());
         }
         needs.needed.add(size, bound.created_at_ms, live);
@@ -215,17 +222,16 @@ impl<'e> Work<'e> {
         }
     }
 
-    /// Sees that what is said to open by another slot does, once for all files that are alike.
+    /// Sees that what is said to open by another slot does, once for all files that have the same slots.
     fn prove(&mut self, progress: &Progress) {
         let (Some(name), Some(needs)) = (&self.asked, &mut self.report.needs) else { return };
         needs.name = Some(name.clone());
         progress.begin("unwrapping by other slots", "data keys", self.others.len() as u64);
-        for (group, others) in &self.others {
+        for others in self.others.values() {
             match others.prove(self.engine, name) {
                 Ok(()) => needs.proven += 1,
                 Err(error) => {
-                    let (example, amount) = (others.example.clone(), self.tallies.amount(*group));
-                    needs.unproven.push(Unproven { example, amount, error });
+                    needs.unproven.push(Unproven { example: others.example.clone(), amount: others.amount, error });
                 }
             }
             progress.add(1);
