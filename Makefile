@@ -12,7 +12,7 @@ JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
 UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud kms-env miri test-abi test-java test-flink soak bench sizes lint fmt header config-doc kms-doc clean
+.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud kms-env miri test-abi test-java test-flink soak bench sizes lint lint-features fmt header config-doc kms-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -62,6 +62,7 @@ impl AwsKmsClient {
         let arn = described.ok().and_then(|key| key.arn).or_else(|| (!key.contains("alias/")).then(|| key.to_owned()));
         if let Some(arn) = arn {
             probes.push(care("kms:ListKeyRotations", self.rotations(&arn).await.map(drop)));
+            probes.push(care("kms:GetKeyRotationStatus", self.rotation_status(&arn).await.map(drop)));
         }
         probes
     }

@@ -140,7 +140,7 @@ impl AwsKmsClient {
         Ok(Some(ON_DEMAND_ROTATIONS.saturating_sub(rotations.iter().filter(asked_for).count())))
     }
 
-    async fn rotation_status(&self, arn: &str) -> Result<GetKeyRotationStatusOutput> {
+    pub(super) async fn rotation_status(&self, arn: &str) -> Result<GetKeyRotationStatusOutput> {
         let request = || self.service.sdk.get_key_rotation_status().key_id(arn).send();
         self.ask(self.call("GetKeyRotationStatus"), request).await
     }

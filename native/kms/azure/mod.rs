@@ -28,7 +28,7 @@ use crate::config::{AzureAlgorithm, AzureKeyVaultConfig, KmsTransport};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::bind::{bind, unbind};
-use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Need, Probe, WrappedKey};
 use crate::secret::Secret;
 use algorithm::{Algorithm, Operation};
 use key::KeyInUse;
@@ -340,6 +340,8 @@ impl KmsClient for AzureKmsClient {
             probes.push(probe(algorithm.wrap(), wrapped));
         }
         probes.push(probe(algorithm.unwrap(), unwrapped));
+        let policy = self.vault.rotation_policy(&self.config.key_name).await.map(drop);
+        probes.push(probe(Operation::GetRotationPolicy, policy).needed_for(Need::Care));
         probes
     }
 }

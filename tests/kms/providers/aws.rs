@@ -265,7 +265,8 @@ impl Service for Server {
     }
 
     fn denials(&self, key: &str, route: Option<&Route>) -> Vec<(String, Pairs)> {
-        let operations = ["GenerateDataKey", "Decrypt", "Encrypt", "DescribeKey", "ListKeyRotations"];
+        let operations =
+            ["GenerateDataKey", "Decrypt", "Encrypt", "DescribeKey", "ListKeyRotations", "GetKeyRotationStatus"];
         let mut denials: Vec<_> = operations
             .iter()
             .map(|operation| (format!("kms:{operation}"), self.settings_of(&format!("DENY{operation}"), key, route)))

@@ -61,14 +61,18 @@ struct Started {
 
 impl Started {
     /// What the probe tries, as the operation and as the permission that it names.
-    fn permissions(&self) -> [(&'static str, &'static str); 3] {
+    fn permissions(&self) -> &'static [(&'static str, &'static str)] {
         match self.kind {
-            Azure::KeyVault => [
+            Azure::KeyVault => &[
                 ("get", "Microsoft.KeyVault/vaults/keys/read (in an access policy: get)"),
                 ("wrapKey", "Microsoft.KeyVault/vaults/keys/wrap/action (in an access policy: wrapKey)"),
                 ("unwrapKey", "Microsoft.KeyVault/vaults/keys/unwrap/action (in an access policy: unwrapKey)"),
+                (
+                    "getrotationpolicy",
+                    "Microsoft.KeyVault/vaults/keyrotationpolicies/read (in an access policy: getrotationpolicy)",
+                ),
             ],
-            Azure::ManagedHsm => [
+            Azure::ManagedHsm => &[
                 ("get", "Microsoft.KeyVault/managedHsm/keys/read/action"),
                 ("encrypt", "Microsoft.KeyVault/managedHsm/keys/encrypt/action"),
                 ("decrypt", "Microsoft.KeyVault/managedHsm/keys/decrypt/action"),
@@ -164,6 +168,6 @@ impl Service for Started {
             }
             (permission.to_owned(), settings)
         };
-        all.into_iter().map(without).collect()
+        all.iter().copied().map(without).collect()
     }
 }
