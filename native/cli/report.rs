@@ -175,6 +175,9 @@ impl Reported {
                 println!("  and {} more", count - shown as u64);
             }
         }
+        for error in &report.silent {
+            println!("a key service did not say what its versions are: {error}");
+        }
         if report.gone > 0 {
             println!("{} files went away meanwhile", report.gone);
         }
@@ -225,6 +228,7 @@ impl Reported {
             "unopenable": few_json(&report.unopenable),
             "unread_checkpoints": few_json(&report.unread_checkpoints),
             "broken_sidecars": few_json(&report.broken_sidecars),
+            "silent_key_services": report.silent.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "gone": report.gone,
         });
         if let Some(needs) = &report.needs {

@@ -142,6 +142,20 @@ impl Keks {
         self.tenants.iter().flat_map(|(tenant, keks)| keks.iter().map(move |kek| (tenant, kek)))
     }
 
+    /// Why some versions are [`State::Unknown`].
+    pub fn silent(&self) -> Vec<Error> {
+        let mut errors: Vec<Error> = Vec::new();
+        for (_, kek) in self.all() {
+            let failed = [kek.name.as_ref().err(), kek.versions.as_ref().err(), kek.current.as_ref().err()];
+            let named =
+                |error: &Error| error.clone().at(format_args!("{} '{}'", kek.client.provider(), kek.client.key_id()));
+            errors.extend(failed.into_iter().flatten().next().map(named));
+        }
+        errors.sort_by(|a, b| a.message().cmp(b.message()));
+        errors.dedup();
+        errors
+    }
+
     /// What is known of a version that a tenant's data key is wrapped under.
     pub fn state(&self, tenant: &str, wrapping: &Wrapping) -> State {
         let opens = |kek: &&Arc<Kek>| kek.client.provider() == wrapping.provider && kek.client.opens(&wrapping.kek);
@@ -155,9 +169,6 @@ impl Kek {
     async fn ask(client: &Arc<dyn KmsClient>) -> Kek {
         let (name, versions) = (client.kek().await, client.key_versions().await);
         let current = client.current_key_version().await;
-        for error in [name.as_ref().err(), versions.as_ref().err(), current.as_ref().err()].into_iter().flatten() {
-            log::warn!("{} '{}' says nothing of its versions: {error}", client.provider(), client.key_id());
-        }
         Kek { client: Arc::clone(client), name, versions, current }
     }
 

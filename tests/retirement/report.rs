@@ -289,3 +289,23 @@ fn what_nothing_opens_any_more_is_named() {
     let disabled = json["rows"].as_array().unwrap().iter().find(|row| row["tenant"] == "a").unwrap();
     assert_eq!(disabled["state"], "disabled");
 }
+
+#[test]
+#[cfg(feature = "vault")]
+fn a_key_service_that_is_away_is_named_and_nothing_is_said_in_its_stead() {
+    let fixture = Fixture::new(&["common"]);
+    fixture.seal(&fixture.engine(), "common/f", b"state");
+    fixture.rotate("common");
+    // Nobody listens on this port.
+    fs::write(fixture.path("token"), "token").unwrap();
+    fixture.configure(&format!(
+        "kms.fallbacks = 'away'\nkms.timeout = '2 s'\nkms.attempts = 1\nkms.fallback.away.provider = 'vault'\n\
+         kms.fallback.away.vault.address = 'http://127.0.0.1:9'\nkms.fallback.away.vault.key-name = 'state'\n\
+         kms.fallback.away.vault.token-file = '{}'\n",
+        fixture.path("token").display()
+    ));
+    let said = ["a key service did not say what its versions are: vault 'transit/keys/state'", "is needed by 1 files"];
+    let name = format!("{}@1", key_of("common"));
+    fixture.run(&["report", "--needs", &name, &fixture.place("")]).ended(3, &said);
+    fixture.run(&["report", "--needs", "transit/keys/state@1", &fixture.place("")]).ended(1, &["127.0.0.1:9"]);
+}

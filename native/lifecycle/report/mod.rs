@@ -60,6 +60,8 @@ pub struct Report {
     pub gone: u64,
     /// Sidecars that are damaged or could not be read.
     pub broken_sidecars: Few<Error>,
+    /// Why key services did not say what became of their versions.
+    pub silent: Vec<Error>,
     /// What was asked of one key.
     pub needs: Option<Needs>,
 }

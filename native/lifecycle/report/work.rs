@@ -160,6 +160,7 @@ impl<'e> Work<'e> {
         Ok(Report {
             rows: self.tallies.rows(&self.keks),
             tenants: self.tallies.tenants(),
+            silent: self.keks.silent(),
             checkpoints: self.live.checkpoints,
             unread_checkpoints: self.live.unread,
             ..self.report
