@@ -12,7 +12,7 @@ JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
 UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud kms-env miri test-abi test-java test-flink soak bench sizes lint lint-features fmt header config-doc kms-doc clean
+.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud test-store kms-env store-env miri test-abi test-java test-flink soak bench sizes lint lint-features fmt header config-doc kms-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,7 +39,7 @@ demo: tools jar $(if $(filter-out local,$(KMS)),kms-env) ## a real Flink cluster
 
 test: test-tools lint test-rust miri test-abi test-java test-flink ## everything
 
-test-rust: kms-env ## unit, property, vector and second-decoder tests of the native core, and test-kms
+test-rust: kms-env store-env ## unit, property, vector and second-decoder tests of the native core, test-kms and test-store
 	cargo test
 
 test-kms: kms-env ## one contract for every key service, against servers that the tests start
@@ -48,6 +48,12 @@ test-kms: kms-env ## one contract for every key service, against servers that th
 test-cloud: ## the contract with your own key in a real cloud, PROVIDER=aws|azure|gcp: see docs/KEY_SERVICES.md
 	@test -n "$(PROVIDER)" || { echo "make test-cloud PROVIDER=aws|azure|gcp" >&2; exit 1; }
 	KMS_CLOUD=$(PROVIDER) cargo test --test kms
+
+test-store: kms-env store-env ## one contract for files, S3, Azure Storage and Google Cloud Storage, against servers that the tests start
+	cargo test --test store
+
+store-env: test-tools # what test-store starts
+	@tools/store-env
 
 kms-env: test-tools # what test-kms starts
 	@tools/kms-env

@@ -1,7 +1,7 @@
 //! Sealpoint: envelope encryption of everything Apache Flink persists.
 //!
 //! The modules point one way, from the outside in: `ffi`, `cli` -> `lifecycle` -> `store`, `stream` -> `engine` ->
-//! `keys` -> `envelope`, `kms` -> `metrics`, `config`, `context`, `secret`, `clock`, `error`.
+//! `keys` -> `envelope`, `kms` -> `metrics`, `config`, `context`, `secret`, `clock`, `net`, `error`.
 //! `tests/layering.rs` holds them to it.
 
 #![deny(clippy::unwrap_used, clippy::panic)]
@@ -18,6 +18,8 @@ pub mod keys;
 pub mod kms;
 pub mod lifecycle;
 pub mod metrics;
+#[cfg(feature = "tls")]
+pub mod net;
 pub mod secret;
 pub mod store;
 pub mod stream;

@@ -7,6 +7,7 @@ use std::process::Command;
 const BANNED: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls", "boring", "boring-sys"];
 const ONCE: &[&str] = &["rustls", "aws-lc-rs", "aws-lc-sys", "hyper", "tokio", "reqwest"];
 const PROVIDERS: &[&str] = &["aws", "azure", "gcp", "pkcs11", "vault"];
+const STORES: &[&str] = &["s3", "abfs", "gs"];
 
 /// Any of these is enough where a package offers a choice.
 const LICENCES: &[&str] =
@@ -14,7 +15,7 @@ const LICENCES: &[&str] =
 
 #[test]
 fn one_tls_library_on_one_crypto_library_and_no_other() {
-    let tree = tree(PROVIDERS);
+    let tree = tree(&all());
     for banned in BANNED {
         assert!(!tree.contains_key(*banned), "{banned} is among the dependencies: cargo tree -e no-dev -i {banned}");
     }
@@ -27,7 +28,7 @@ fn one_tls_library_on_one_crypto_library_and_no_other() {
 #[test]
 fn a_key_service_brings_only_what_it_needs() {
     let bare = tree(&[]);
-    for none in ["rustls", "reqwest", "hyper", "aws-sdk-kms", "google-cloud-auth", "cryptoki"] {
+    for none in ["object_store", "rustls", "reqwest", "hyper", "aws-sdk-kms", "google-cloud-auth", "cryptoki"] {
         assert!(!bare.contains_key(none), "without features there is no {none}");
     }
     for (feature, own) in [
@@ -50,8 +51,19 @@ fn a_key_service_brings_only_what_it_needs() {
 }
 
 #[test]
+fn a_store_brings_no_second_crypto_library() {
+    for store in STORES {
+        let tree = tree(&[store]);
+        assert!(tree.contains_key("object_store"), "{store}");
+        for banned in BANNED {
+            assert!(!tree.contains_key(*banned), "{store} alone brings {banned}");
+        }
+    }
+}
+
+#[test]
 fn every_licence_is_one_that_users_accept() {
-    let tree = tree(PROVIDERS);
+    let tree = tree(&all());
     assert!(tree.len() > 100, "the whole tree is looked at");
     let refused: Vec<String> = tree
         .values()
@@ -70,6 +82,10 @@ fn a_choice_of_licences_needs_one_and_a_sum_all() {
     for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "ISC AND (GPL-2.0 OR LGPL-2.1)", "MITX"] {
         assert!(!accepted(bad), "{bad}");
     }
+}
+
+fn all() -> Vec<&'static str> {
+    [PROVIDERS, STORES].concat()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

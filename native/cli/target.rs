@@ -40,13 +40,16 @@ impl Target {
         EncryptionEngine::open(self.config()?)
     }
 
-    /// How stores are reached.
+    /// How stores are reached: as the configuration says, unless the command line says otherwise.
     pub fn store_options(&self) -> StoreOptions {
+        // A configuration that cannot be read is told where it is needed.
+        let configured = self.config().map(|config| StoreOptions::of(&config)).unwrap_or_default();
         StoreOptions {
             endpoint: self.store_endpoint.clone(),
             allow_http: self.store_allow_http,
-            ca_file: self.store_ca_file.clone(),
-            requests_per_second: self.store_rate,
+            ca_file: self.store_ca_file.clone().or(configured.ca_file),
+            requests_per_second: self.store_rate.or(configured.requests_per_second),
+            environment: configured.environment,
         }
     }
 }

@@ -13,7 +13,7 @@ mod settings;
 mod tenants;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,8 @@ pub struct EncryptionConfig {
     pub outage: OutagePolicy,
     /// When the key-encryption key is rotated.
     pub key_rotation: KeyRotationPolicy,
+    /// How object stores are reached.
+    pub store: StoreConfig,
     /// The audit log.
     pub audit_logging: bool,
     /// Only validated cryptography.
@@ -85,6 +87,15 @@ pub enum EncryptionAlgorithm {
     Aes256Gcm,
     /// AES-256-CBC with HMAC-SHA-256, encrypt-then-MAC.
     Aes256CbcHmac,
+}
+
+/// How object stores are reached, besides what the environment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Certificates (PEM) to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The most requests a second.
+    pub requests_per_second: Option<u32>,
 }
 
 /// When a fresh data key is drawn.

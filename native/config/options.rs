@@ -227,6 +227,10 @@ options! {
         "The age, in days, past which nothing more is sealed under a key-encryption key: the coordinator rotates it before it seals again or, where it may not or cannot, refuses to seal, so that checkpoints are declined with the reason. Does not apply where the key service is set to rotate by itself.";
     KEY_ROTATION_AUTO_ROTATE = "key-rotation.auto-rotate", Kind::Flag, Default::Value("true"), "true", "0.1",
         "Whether the coordinator rotates a key-encryption key at its interval. With `false` it only says in its log and its metrics that the key is due: `sealpoint rotate` rotates by hand.";
+    STORE_CA_FILE = "store.ca-file", Kind::Path, Default::Derived("the certificates of the system"), "/etc/sealpoint/ca.pem", "0.1",
+        "Certificates (PEM) of the authorities to trust when the command line reaches an object store (S3, Azure Storage, Google Cloud Storage), instead of the system's. Flink's own file systems have their own options.";
+    STORE_REQUESTS_PER_SECOND = "store.requests-per-second", Kind::Count(1, 100_000), Default::Derived("no limit"), "200", "0.1",
+        "The most requests a second that the command line makes to one bucket, so that it does not slow down the jobs that use it.";
     AUDIT_ENABLED = "audit.enabled", Kind::Flag, Default::Value("false"), "false", "0.1",
         "The audit log. Not in this version: `true` is refused.";
     FIPS_MODE = "fips-mode", Kind::Flag, Default::Value("false"), "false", "0.1",

@@ -1,56 +1,26 @@
 //! HTTP to key services: one client with explicit limits, and one reading of everything that can go wrong before an
 //! answer is there. Nothing is retried here, no redirect is followed (it would carry credentials elsewhere).
 
-use std::error::Error as StdError;
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Url, redirect, retry};
+use reqwest::{Client, RequestBuilder, Url};
 use zeroize::Zeroizing;
 
 use crate::config::KmsTransport;
 use crate::error::{Error, Kind, Result};
+use crate::kms::CA_FILE;
 use crate::kms::timestamp::http_date;
-use crate::kms::tls;
+use crate::net::{self, Limits, is_loopback, place, root_cause, tls};
 
 /// The most bytes that an answer may have; the largest that key services give are lists of versions.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Idle connections are dropped before the load balancers of the clouds (60 s and more) drop them unnoticed.
-const KEEP_IDLE: Duration = Duration::from_secs(50);
-
-/// Never reached through a proxy: this machine, and the clouds' metadata servers.
-const DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal";
-
 /// A client with the limits, the authorities and the proxy of the configuration. It connects to nothing yet.
 pub fn client(config: &KmsTransport) -> Result<Client> {
-    tls::install();
-    let mut builder = Client::builder()
-        .user_agent(concat!("sealpoint/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(config.connect_timeout)
-        .timeout(config.attempt_timeout)
-        .pool_idle_timeout(KEEP_IDLE)
-        .tls_version_min(reqwest::tls::Version::TLS_1_2)
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .no_proxy();
-    for proxy in proxies(config.proxy.as_deref())? {
-        builder = builder.proxy(proxy);
-    }
-    if let Some(path) = &config.ca_file {
-        let authorities = tls::Authorities::read(path)?;
-        let roots = authorities.der.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>();
-        let roots = roots.map_err(|error| Kind::Config.error(format_args!("kms.ca-file: {error}")))?;
-        builder = builder.tls_certs_only(roots);
-    }
-    builder.build().map_err(|error| {
-        Kind::Config.error(format_args!(
-            "no TLS client can be made: {}; set kms.ca-file if this machine has no certificates of authorities",
-            root_cause(&error)
-        ))
-    })
+    let limits =
+        Limits { connect: config.connect_timeout, attempt: config.attempt_timeout, read: config.attempt_timeout };
+    net::client(limits, CA_FILE, config.ca_file.as_deref(), config.proxy.as_deref(), false)
 }
 
 /// A service's address as the configuration gives it: `https`, and `http` only to this machine.
@@ -117,7 +87,7 @@ pub async fn send(request: RequestBuilder) -> Result<Answer> {
 /// Why there is no answer. The text names the server, never what was sent.
 pub fn failure(error: &reqwest::Error) -> Error {
     let place = error.url().map_or_else(|| "the key service".to_owned(), place);
-    if let Some(fault) = tls::fault(error) {
+    if let Some(fault) = tls::fault(CA_FILE, error) {
         return fault.at(place);
     }
     let cause = root_cause(error);
@@ -142,53 +112,6 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => Some(http_date(text)?.duration_since(now).unwrap_or_default()),
     }
-}
-
-/// `kms.proxy`, or what the environment names; with `NO_PROXY` either way.
-fn proxies(configured: Option<&str>) -> Result<Vec<Proxy>> {
-    let variable = |name: &str| {
-        let value = std::env::var(name.to_uppercase()).or_else(|_| std::env::var(name));
-        value.ok().filter(|value| !value.is_empty())
-    };
-    let direct = format!("{DIRECT},{}", variable("no_proxy").unwrap_or_default());
-    // A proxy's address may hold a password: it is not repeated.
-    let bad = |source: &str| Kind::Config.error(format_args!("{source}: http://host:port is expected"));
-    let proxy = |source: &str, made: reqwest::Result<Proxy>| {
-        Ok::<_, Error>(made.map_err(|_| bad(source))?.no_proxy(NoProxy::from_string(&direct)))
-    };
-    if let Some(url) = configured {
-        return Ok(vec![proxy("kms.proxy", Proxy::all(url))?]);
-    }
-    let mut found = Vec::new();
-    if let Some(url) = variable("https_proxy") {
-        found.push(proxy("HTTPS_PROXY", Proxy::https(url))?);
-    }
-    if let Some(url) = variable("http_proxy") {
-        found.push(proxy("HTTP_PROXY", Proxy::http(url))?);
-    }
-    if let Some(url) = variable("all_proxy") {
-        found.push(proxy("ALL_PROXY", Proxy::all(url))?);
-    }
-    Ok(found)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn place(url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
-}
-
-/// The innermost text: the outer ones of HTTP clients say only that something failed.
-fn root_cause(error: &(dyn StdError + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]

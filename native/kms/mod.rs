@@ -18,8 +18,6 @@ pub mod over;
 pub mod pkcs11;
 #[cfg(any(feature = "http", feature = "pkcs11"))]
 pub mod timestamp;
-#[cfg(feature = "tls")]
-pub mod tls;
 #[cfg(feature = "vault")]
 pub mod vault;
 
@@ -33,6 +31,10 @@ use crate::error::{Kind, Result};
 use crate::secret::Secret;
 
 pub use connect::{Clients, Connection, connect, connect_each};
+
+/// The option that names the authorities to trust.
+#[cfg(feature = "tls")]
+const CA_FILE: &str = "kms.ca-file";
 
 /// A key-encryption key in a key service, which never leaves it.
 ///

@@ -180,6 +180,12 @@ impl Location {
         &self.path
     }
 
+    /// Another object of the same bucket.
+    #[cfg(feature = "object-http")]
+    pub(super) fn with_key(&self, key: &str) -> Location {
+        Location { path: key.to_owned(), ..self.clone() }
+    }
+
     /// The path on this machine.
     pub(super) fn local(&self) -> PathBuf {
         Path::new("/").join(&self.path)

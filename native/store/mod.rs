@@ -3,6 +3,9 @@
 //! Everything is to be awaited on a tokio runtime with time and I/O, such as the engine's. Errors name the URI and the
 //! next step.
 
+#[cfg(feature = "object-http")]
+mod cloud;
+mod environment;
 mod fault;
 mod file;
 mod location;
@@ -21,8 +24,10 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
+use crate::config::{EncryptionConfig, StoreConfig};
 use crate::error::{Kind, Result};
 
+pub use environment::Environment;
 pub use location::{Location, Scheme};
 pub use writer::Writer;
 
@@ -35,20 +40,37 @@ const AHEAD: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Store {
     place: Location,
-    pace: Arc<Pace>,
+    backend: Backend,
 }
 
-/// How stores are reached, besides what the environment says.
+#[derive(Debug, Clone)]
+enum Backend {
+    Files(Arc<Pace>),
+    #[cfg(feature = "object-http")]
+    Cloud(cloud::Cloud),
+}
+
+/// How stores are reached.
 #[derive(Debug, Clone, Default)]
 pub struct StoreOptions {
-    /// Where the service is, instead of the cloud's own address.
+    /// Where the service is, instead of what the environment says or the cloud's own address.
     pub endpoint: Option<String>,
-    /// `http` is allowed. Without it, only `https` is.
+    /// `http` is allowed, whatever the environment says. Without it, only `https` is.
     pub allow_http: bool,
     /// Certificates (PEM) to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The most requests a second; as many as there are by default.
     pub requests_per_second: Option<u32>,
+    /// Credentials, regions and addresses, as each cloud's own tools take them; by default those of this process.
+    pub environment: Environment,
+}
+
+impl StoreOptions {
+    /// As the configuration says.
+    pub fn of(config: &EncryptionConfig) -> StoreOptions {
+        let StoreConfig { ca_file, requests_per_second } = config.store.clone();
+        StoreOptions { ca_file, requests_per_second, ..StoreOptions::default() }
+    }
 }
 
 /// What a listing and [`Store::stat`] say of a file.
@@ -91,13 +113,17 @@ impl Store {
         while let Some(parent) = place.parent() {
             place = parent;
         }
-        match location.kind() {
-            Scheme::File => {}
+        let pace = Arc::new(Pace::new(options.requests_per_second));
+        let backend = match location.kind() {
+            Scheme::File => Backend::Files(pace),
+            #[cfg(feature = "object-http")]
+            Scheme::S3 | Scheme::Abfs | Scheme::Gs => Backend::Cloud(cloud::Cloud::open(&place, options, &pace)?),
+            #[cfg(not(feature = "object-http"))]
             Scheme::S3 | Scheme::Abfs | Scheme::Gs => {
-                return Err(Kind::Unsupported.error(format_args!("{location}: only files can be reached so far")));
+                return Err(Kind::Unsupported.error(format_args!("{location}: this build reaches files only")));
             }
-        }
-        Ok(Store { place, pace: Arc::new(Pace::new(options.requests_per_second)) })
+        };
+        Ok(Store { place, backend })
     }
 
     /// Every file below `under`, in no order, hidden ones and those of Sealpoint included; `under` itself if it is one;
@@ -105,6 +131,10 @@ impl Store {
     pub async fn list(&self, under: &Location) -> BoxStream<'static, Result<Object>> {
         if let Err(error) = self.check(under) {
             return stream::once(async { Err(error) }).boxed();
+        }
+        #[cfg(feature = "object-http")]
+        if let Backend::Cloud(cloud) = &self.backend {
+            return cloud.list(under).await;
         }
         let (sender, receiver) = mpsc::channel(AHEAD);
         let walk = walk::Walk::new(under.clone());
@@ -121,44 +151,68 @@ impl Store {
 
     /// The bytes of this range, fewer where the file ends before; [`Kind::NotFound`] if there is none.
     pub async fn read(&self, location: &Location, range: Range<u64>) -> Result<Bytes> {
+        if let Some(cloud) = self.cloud(location)? {
+            return cloud.read(location, range).await;
+        }
         self.blocking(location, move |location| file::read(location, range)).await
     }
 
     /// What there is to say of a file; `None` if there is none. A directory is none.
     pub async fn stat(&self, location: &Location) -> Result<Option<Object>> {
+        if let Some(cloud) = self.cloud(location)? {
+            return cloud.stat(location).await;
+        }
         self.blocking(location, file::stat).await
     }
 
     /// Puts a whole file there, in the place of one that may be there: after a crash there is the old one or the new one.
     pub async fn put(&self, location: &Location, bytes: Bytes) -> Result<()> {
+        if let Some(cloud) = self.cloud(location)? {
+            return cloud.put(location, bytes).await;
+        }
         self.blocking(location, move |location| file::put(location, &bytes)).await
     }
 
     /// Puts a whole file there if there is none; false if there is one.
     pub async fn put_new(&self, location: &Location, bytes: Bytes) -> Result<bool> {
+        if let Some(cloud) = self.cloud(location)? {
+            return cloud.put_new(location, bytes).await;
+        }
         self.blocking(location, move |location| file::put_new(location, &bytes)).await
     }
 
     /// Puts a whole file in the place of the one of this version, or where there is none: of several at once one succeeds.
     /// Two who write the same bytes may both be told that they did.
     pub async fn replace(&self, location: &Location, expected: Option<Version>, bytes: Bytes) -> Result<Replaced> {
+        if let Some(cloud) = self.cloud(location)? {
+            return cloud.replace(location, expected, bytes).await;
+        }
         self.blocking(location, move |location| file::replace(location, expected.as_ref(), &bytes)).await
     }
 
     /// A whole file, of which a few MiB are expected, and its version, to [`replace`](Self::replace) it; `None` if there
     /// is none.
     pub async fn read_versioned(&self, location: &Location) -> Result<Option<(Bytes, Version)>> {
+        if let Some(cloud) = self.cloud(location)? {
+            return cloud.read_versioned(location).await;
+        }
         self.blocking(location, file::read_versioned).await
     }
 
     /// Begins to write a file that is not there before [`Writer::finish`].
     pub async fn writer(&self, location: &Location) -> Result<Writer> {
+        if let Some(cloud) = self.cloud(location)? {
+            return Ok(Writer::to_cloud(cloud.upload(location)?));
+        }
         let temporary = self.blocking(location, |location| file::Temporary::beside(location.local())).await?;
         Ok(Writer::to_file(temporary))
     }
 
     /// Deletes a file; nothing happens if there is none.
     pub async fn delete(&self, location: &Location) -> Result<()> {
+        if let Some(cloud) = self.cloud(location)? {
+            return cloud.delete(location).await;
+        }
         self.blocking(location, file::delete).await
     }
 
@@ -170,6 +224,16 @@ impl Store {
         Ok(())
     }
 
+    /// The bucket that it lies in, if it lies in one.
+    #[cfg(feature = "object-http")]
+    fn cloud(&self, location: &Location) -> Result<Option<&cloud::Cloud>> {
+        self.check(location)?;
+        match &self.backend {
+            Backend::Files(_) => Ok(None),
+            Backend::Cloud(cloud) => Ok(Some(cloud)),
+        }
+    }
+
     /// A file operation, on a thread that may wait.
     async fn blocking<R: Send + 'static>(
         &self,
@@ -177,7 +241,9 @@ impl Store {
         work: impl FnOnce(&Location) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         self.check(location)?;
-        self.pace.turn().await;
+        if let Backend::Files(pace) = &self.backend {
+            pace.turn().await;
+        }
         let location = location.clone();
         blocking(move || work(&location)).await
     }

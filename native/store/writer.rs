@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::blocking;
+#[cfg(feature = "object-http")]
+use super::cloud::Upload;
 use super::file::Temporary;
 use crate::error::{Kind, Result};
 
@@ -20,6 +22,8 @@ pub struct Writer {
 #[derive(Debug)]
 enum Target {
     File(Temporary),
+    #[cfg(feature = "object-http")]
+    Cloud(Upload),
     /// An operation failed or was broken off.
     Gone,
 }
@@ -29,35 +33,75 @@ impl Writer {
         Writer { target: Target::File(temporary), waiting: BytesMut::new() }
     }
 
+    #[cfg(feature = "object-http")]
+    pub(super) fn to_cloud(upload: Upload) -> Writer {
+        Writer { target: Target::Cloud(upload), waiting: BytesMut::new() }
+    }
+
     /// Appends bytes. After an error only [`abort`](Self::abort) makes sense.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.waiting.extend_from_slice(&bytes);
-        if self.waiting.len() >= BLOCK { self.flush().await } else { Ok(()) }
+        while self.waiting.len() >= self.target.block() {
+            let block = self.waiting.split_to(self.target.block()).freeze();
+            self.target.take().write(block).await.map(|target| self.target = target)?;
+        }
+        Ok(())
     }
 
     /// Makes the file durable and visible, in the place of one that may be there.
     pub async fn finish(mut self) -> Result<()> {
-        self.flush().await?;
-        match std::mem::replace(&mut self.target, Target::Gone) {
-            Target::File(temporary) => blocking(move || temporary.replace()).await,
+        let rest = self.waiting.split().freeze();
+        match self.target.take() {
+            Target::File(mut temporary) => {
+                blocking(move || {
+                    temporary.write(&rest)?;
+                    temporary.replace()
+                })
+                .await
+            }
+            #[cfg(feature = "object-http")]
+            Target::Cloud(upload) => upload.finish(rest).await,
             Target::Gone => Err(gone()),
         }
     }
 
     /// Removes what was written.
-    pub async fn abort(self) -> Result<()> {
-        drop(self);
-        Ok(())
+    pub async fn abort(mut self) -> Result<()> {
+        match self.target.take() {
+            #[cfg(feature = "object-http")]
+            Target::Cloud(upload) => upload.abort().await,
+            Target::File(_) | Target::Gone => Ok(()),
+        }
+    }
+}
+
+impl Target {
+    fn block(&self) -> usize {
+        match self {
+            #[cfg(feature = "object-http")]
+            Target::Cloud(_) => Upload::PART,
+            Target::File(_) | Target::Gone => BLOCK,
+        }
     }
 
-    async fn flush(&mut self) -> Result<()> {
-        let block = self.waiting.split().freeze();
-        match std::mem::replace(&mut self.target, Target::Gone) {
+    fn take(&mut self) -> Target {
+        std::mem::replace(self, Target::Gone)
+    }
+
+    async fn write(self, block: Bytes) -> Result<Target> {
+        match self {
             Target::File(mut temporary) => {
-                let written = blocking(move || temporary.write(&block).map(|()| temporary)).await?;
-                self.target = Target::File(written);
-                Ok(())
+                blocking(move || temporary.write(&block).map(|()| Target::File(temporary))).await
             }
+            #[cfg(feature = "object-http")]
+            Target::Cloud(mut upload) => match upload.part(block).await {
+                Ok(()) => Ok(Target::Cloud(upload)),
+                Err(error) => {
+                    // The first failure is the one to report.
+                    let _ = upload.abort().await;
+                    Err(error)
+                }
+            },
             Target::Gone => Err(gone()),
         }
     }

@@ -70,7 +70,7 @@ impl Child {
         let program = command.get_program();
         if Path::new(program).is_absolute() && !Path::new(program).exists() {
             let program = program.display();
-            return Err(Missing(format!("{name}: there is no {program}; `make kms-env` builds it")));
+            return Err(Missing(format!("{name}: there is no {program}; `make kms-env store-env` builds it")));
         }
         let log = log_file(name);
         let output = File::create(&log).expect("the folder of the logs is ours");

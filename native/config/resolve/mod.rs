@@ -3,12 +3,13 @@
 mod kms;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::options::{self, Default, Opt};
 use crate::config::{
     CacheConfig, DataKeyPolicy, DataKeyScope, EncryptionAlgorithm, EncryptionConfig, JniArrays, KeyRotationPolicy,
-    OutagePolicy, Settings, TenantConfig, Tenants, value,
+    OutagePolicy, Settings, StoreConfig, TenantConfig, Tenants, value,
 };
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
@@ -35,6 +36,13 @@ pub fn resolve(settings: Settings) -> Result<EncryptionConfig> {
         },
         outage,
         key_rotation: key_rotation(&read)?,
+        store: StoreConfig {
+            ca_file: read.optional(&options::STORE_CA_FILE).map(PathBuf::from),
+            requests_per_second: match read.optional(&options::STORE_REQUESTS_PER_SECOND) {
+                None => None,
+                Some(_) => u32::try_from(read.count(&options::STORE_REQUESTS_PER_SECOND)?).ok(),
+            },
+        },
         audit_logging: not_in_this_version(&read, &options::AUDIT_ENABLED)?,
         fips_mode: not_in_this_version(&read, &options::FIPS_MODE)?,
         require_sealed: read.flag(&options::REQUIRE_SEALED)?,

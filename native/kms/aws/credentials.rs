@@ -24,9 +24,10 @@ use tokio::sync::Mutex;
 
 use crate::config::{AwsKmsConfig, KmsTransport};
 use crate::error::{Error, Kind, Result};
+use crate::kms::CA_FILE;
 use crate::kms::aws::errors::{self, Call};
 use crate::kms::aws::transport;
-use crate::kms::tls;
+use crate::net::tls;
 
 /// Credentials that expire sooner are renewed.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
@@ -211,7 +212,7 @@ impl Source {
 
     /// Faults of whoever was asked may pass; that nobody has credentials for us does not.
     fn explain(&self, error: &CredentialsError) -> Error {
-        if let Some(fault) = tls::fault(error) {
+        if let Some(fault) = tls::fault(CA_FILE, error) {
             return fault.at("AWS credentials");
         }
         let role = self.role_arn.as_deref().unwrap_or("the role of the environment or of the profile");

@@ -9,7 +9,8 @@ use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
 use crate::error::{Error, Kind};
-use crate::kms::tls;
+use crate::kms::CA_FILE;
+use crate::net::tls;
 
 /// What the API answers to a dry run that would have succeeded.
 const DRY_RUN_WOULD_SUCCEED: &str = "DryRunOperationException";
@@ -62,7 +63,7 @@ where
 
 /// Why a connection failed.
 pub fn unreachable(error: &ConnectorError, service: &str, place: &str) -> Error {
-    if let Some(fault) = tls::fault(error) {
+    if let Some(fault) = tls::fault(CA_FILE, error) {
         return fault.at(format_args!("{service} in {place}"));
     }
     let cause = root(error);

@@ -13,7 +13,8 @@ use aws_smithy_http_client::{Builder, Connector};
 
 use crate::config::KmsTransport;
 use crate::error::{Kind, Result};
-use crate::kms::tls;
+use crate::kms::CA_FILE;
+use crate::net::tls;
 
 /// Idle connections are dropped before the load balancers of the cloud drop them unnoticed.
 const KEEP_IDLE: Duration = Duration::from_secs(50);
@@ -78,7 +79,7 @@ fn tls_context(config: &KmsTransport) -> Result<TlsContext> {
     let mut trusted = TrustStore::default();
     if let Some(path) = &config.ca_file {
         // Read and checked here: the client below panics on what is no certificate.
-        trusted = TrustStore::empty().with_pem_certificate(tls::Authorities::read(path)?.pem);
+        trusted = TrustStore::empty().with_pem_certificate(tls::Authorities::read(CA_FILE, path)?.pem);
     }
     let context = TlsContext::builder().with_trust_store(trusted).build();
     context.map_err(|error| Kind::Config.error(format_args!("no TLS client can be made: {error}")))

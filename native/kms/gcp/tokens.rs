@@ -20,7 +20,8 @@ use serde_json::Value;
 
 use crate::config::GcpKmsConfig;
 use crate::error::{Error, Kind, Result};
-use crate::kms::tls;
+use crate::kms::CA_FILE;
+use crate::net::tls;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloudkms";
 
@@ -107,7 +108,7 @@ impl Tokens {
 
     fn refused(&self, error: &CredentialsError) -> Error {
         let source = self.source();
-        if let Some(fault) = tls::fault(error) {
+        if let Some(fault) = tls::fault(CA_FILE, error) {
             let advice = "; where tokens are asked for kms.ca-file does not count: set SSL_CERT_FILE";
             return fault.kind().error(format_args!("the token service of Google Cloud ({source}): {fault}{advice}"));
         }

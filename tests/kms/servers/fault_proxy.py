@@ -168,7 +168,8 @@ class Listener:
             answer.body = answer.body[: len(answer.body) // 2]
         whole = answer.encode(sized=method != "HEAD")
         if "cut" in action:
-            writer.write(whole[: len(whole) - (len(answer.body) + 1) // 2])
+            lost = (len(answer.body) + 1) // 2 or 1  # without a body, the end of the head
+            writer.write(whole[: len(whole) - lost])
             await writer.drain()
             return False
         writer.write(whole)

@@ -171,7 +171,7 @@ pub fn unique(what: &str) -> String {
 }
 
 fn client() -> Client {
-    sealpoint::kms::tls::install();
+    sealpoint::net::tls::install();
     Client::builder().no_proxy().build().expect("a client")
 }
 

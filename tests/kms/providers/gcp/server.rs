@@ -23,7 +23,7 @@ impl Server {
 
     /// Calls `/control/<name>`; see `Control` in servers/gcp_kms.py.
     pub fn control(&self, name: &str, arguments: Value) -> Value {
-        sealpoint::kms::tls::install();
+        sealpoint::net::tls::install();
         let url = format!("{}/control/{name}", self.address);
         let client = Client::builder().no_proxy().build().expect("a client");
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -71,7 +71,7 @@ impl Admin {
     }
 
     fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        sealpoint::kms::tls::install();
+        sealpoint::net::tls::install();
         // Any certificate: it is on this machine.
         let client = Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).build().expect("a client");
         let url = format!("{}/v1/{path}", self.address);

@@ -1,4 +1,4 @@
-//! TLS to key services: one rustls on aws-lc-rs, 1.2 or newer, and whom it trusts.
+//! TLS to key services and stores: one rustls on aws-lc-rs, 1.2 or newer, and whom it trusts.
 
 use std::error::Error as StdError;
 use std::io;
@@ -11,7 +11,7 @@ use rustls::{AlertDescription, CertificateError, RootCertStore};
 
 use crate::error::{Error, Kind, Result};
 
-/// Makes aws-lc-rs the process's default for rustls. Clients of key services take the default, and some panic where
+/// Makes aws-lc-rs the process's default for rustls. Clients take the default, and some panic where
 /// there is none; a default that another library of the process has installed before is left alone.
 pub fn install() {
     static INSTALLED: Once = Once::new();
@@ -20,7 +20,7 @@ pub fn install() {
     });
 }
 
-/// The authorities of `kms.ca-file`, trusted instead of the platform's.
+/// The authorities of `kms.ca-file` or `store.ca-file`, trusted instead of the platform's.
 #[derive(Debug, Clone)]
 pub struct Authorities {
     /// The file as it is, one or more certificates in PEM.
@@ -30,11 +30,11 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Reads the file; whatever is wrong with it is an error of the configuration.
-    pub fn read(path: &Path) -> Result<Authorities> {
+    /// Reads the file that `option` names; whatever is wrong with it is an error of the configuration.
+    pub fn read(option: &str, path: &Path) -> Result<Authorities> {
         let bad = |reason: &dyn std::fmt::Display| {
             Kind::Config.error(format_args!(
-                "kms.ca-file {}: {reason}; give the certificates of the authorities to trust, in PEM (-----BEGIN CERTIFICATE-----)",
+                "{option} {}: {reason}; give the certificates of the authorities to trust, in PEM (-----BEGIN CERTIFICATE-----)",
                 path.display()
             ))
         };
@@ -56,9 +56,10 @@ impl Authorities {
     }
 }
 
-/// What is wrong with a server's TLS, if that is what made this call fail. Errors of HTTP clients bury it.
-pub fn fault(error: &(dyn StdError + 'static)) -> Option<Error> {
-    tls_error(error).map(explain)
+/// What is wrong with a server's TLS, if that is what made this call fail. Errors of HTTP clients bury it. `option` is
+/// where its authority would be given.
+pub fn fault(option: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
+    tls_error(error).map(|error| explain(option, error))
 }
 
 fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
@@ -78,13 +79,15 @@ fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Erro
 }
 
 /// What only a change of the configuration, or of the server, can mend is permanent; the rest may pass.
-fn explain(error: &rustls::Error) -> Error {
+fn explain(option: &str, error: &rustls::Error) -> Error {
     use CertificateError as Bad;
     match error {
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => Kind::Config.error(
-            "its certificate was issued by no authority that is trusted here: set kms.ca-file to the certificate of \
-             the authority, or check that this is the right server",
-        ),
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            Kind::Config.error(format_args!(
+                "its certificate was issued by no authority that is trusted here: set {option} to the certificate of \
+                 the authority, or check that this is the right server",
+            ))
+        }
         rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
             Kind::Config.error(format_args!("its certificate is for another host ({error}): check the address"))
         }
@@ -115,13 +118,13 @@ mod tests {
     fn a_fault_is_found_however_deep_it_is_buried() {
         let unknown = || rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let buried = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, unknown()));
-        assert_eq!(fault(&buried).unwrap().kind(), Kind::Config);
-        assert!(fault(&buried).unwrap().message().contains("kms.ca-file"));
-        assert!(fault(&io::Error::from(io::ErrorKind::ConnectionRefused)).is_none());
+        assert_eq!(fault("kms.ca-file", &buried).unwrap().kind(), Kind::Config);
+        assert!(fault("kms.ca-file", &buried).unwrap().message().contains("kms.ca-file"));
+        assert!(fault("kms.ca-file", &io::Error::from(io::ErrorKind::ConnectionRefused)).is_none());
         let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
-        assert_eq!(fault(&io::Error::other(expired)).unwrap().kind(), Kind::KmsUnavailable);
+        assert_eq!(fault("kms.ca-file", &io::Error::other(expired)).unwrap().kind(), Kind::KmsUnavailable);
         let old = rustls::Error::AlertReceived(AlertDescription::ProtocolVersion);
-        assert!(fault(&old).unwrap().message().contains("TLS 1.2"));
+        assert!(fault("kms.ca-file", &old).unwrap().message().contains("TLS 1.2"));
     }
 
     #[test]
@@ -133,7 +136,7 @@ mod tests {
             path
         };
         let reason = |path: &Path| {
-            let error = Authorities::read(path).unwrap_err();
+            let error = Authorities::read("kms.ca-file", path).unwrap_err();
             assert_eq!(error.kind(), Kind::Config);
             assert!(error.message().starts_with("kms.ca-file "), "{error}");
             error.to_string()
