@@ -10,7 +10,9 @@ mod kms;
 mod output;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
+mod preflight;
 mod progress;
+mod recover;
 mod reencrypt;
 mod report;
 mod retire;
@@ -60,6 +62,10 @@ enum Command {
     Inspect(files::Inspect),
     /// Wrap the data keys of sealed files anew, under the current version of a key or under another key
     Rewrap(rewrap::Rewrap),
+    /// Find out whether a restore would work, before the job that runs is stopped
+    Preflight(preflight::Arguments),
+    /// After a key fell into other hands: rotate it, and seal what it opens anew
+    Recover(recover::Recover),
     /// Seal a checkpoint or savepoint anew, under new keys, at another place
     Reencrypt(reencrypt::Reencrypt),
     /// Verify every file of a checkpoint, a savepoint, or a job's checkpoints
@@ -85,6 +91,8 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => files::inspect(&arguments).map(done),
         Command::Rewrap(arguments) => rewrap::run(&arguments),
         Command::Rotate(arguments) => rotate::run(&arguments),
+        Command::Preflight(arguments) => preflight::run(&arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Reencrypt(arguments) => reencrypt::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),

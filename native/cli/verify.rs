@@ -7,7 +7,7 @@ use sealpoint::error::Result;
 use sealpoint::lifecycle::Reach;
 use sealpoint::lifecycle::problem::Problem;
 use sealpoint::lifecycle::sidecars::Sidecar;
-use sealpoint::lifecycle::verify::{self, Depth, Verdict, Verified};
+use sealpoint::lifecycle::verify::{self, Depth, Manifests, Verdict, Verified};
 use sealpoint::store::Location;
 use serde_json::{Value, json};
 
@@ -31,6 +31,13 @@ pub struct Verify {
     /// Read the head and the end of each file only: damage in between is not found
     #[arg(long)]
     quick: bool,
+    /// Give each checkpoint that is whole and has no manifest one: from then on a file that is replaced by an older one of
+    /// its name is noticed
+    #[arg(long, conflicts_with_all = ["quick", "require_manifest"])]
+    write_manifest: bool,
+    /// A checkpoint without a manifest is not whole
+    #[arg(long)]
+    require_manifest: bool,
     /// A checkpoint, a savepoint, or a directory with some, such as a job's
     #[arg(value_name = "URI")]
     uri: String,
@@ -43,8 +50,13 @@ pub fn run(arguments: &Verify) -> Result<Answer> {
     let reach = Arc::new(Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads));
     output::stop_on_signal(&reach)?;
     let depth = if arguments.quick { Depth::Ends } else { Depth::Through };
+    let manifests = match (arguments.write_manifest, arguments.require_manifest) {
+        (true, _) => Manifests::Write,
+        (false, true) => Manifests::Require,
+        (false, false) => Manifests::Compare,
+    };
     let progress = Progress::of(&reach, &arguments.reporting);
-    let found = verify::verify(&reach, &root, depth)?;
+    let found = verify::verify(&reach, &root, depth, manifests)?;
     drop(progress);
     if arguments.reporting.json {
         println!("{}", in_json(&found));
@@ -62,9 +74,10 @@ pub fn run(arguments: &Verify) -> Result<Answer> {
 
 fn print(found: &Verified, depth: Depth) {
     for checkpoint in &found.checkpoints {
-        let Verdict { directory, files, open_ended, problems, .. } = checkpoint;
+        let Verdict { directory, files, open_ended, manifest, problems, .. } = checkpoint;
         match problems.len() {
-            0 => println!("{directory}: whole, {files} files"),
+            0 if *manifest => println!("{directory}: whole, {files} files, as in its manifest"),
+            0 => println!("{directory}: whole, {files} files; it has no manifest"),
             count => println!("{directory}: {count} of {files} files are not as they should be"),
         }
         if *open_ended > 0 {
@@ -106,6 +119,7 @@ fn in_json(found: &Verified) -> Value {
                 "checkpoint": checkpoint.checkpoint_id,
                 "files": checkpoint.files,
                 "open_ended": checkpoint.open_ended,
+                "manifest": checkpoint.manifest,
                 "problems": problems_in_json(&checkpoint.problems),
             })
         })

@@ -95,7 +95,8 @@ impl Head {
         &self.bytes[self.salt_start()..self.salt_start() + SALT]
     }
 
-    pub(super) fn commitment(&self) -> &[u8; COMMITMENT] {
+    /// What the head ends with: it follows from the data key, the salt and the bound section, so that no two files share one.
+    pub fn commitment(&self) -> &[u8; COMMITMENT] {
         self.bytes.last_chunk().expect("a parsed head ends with its commitment")
     }
 

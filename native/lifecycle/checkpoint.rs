@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{SealedFile, THROUGH};
+use crate::envelope::Head;
 use crate::error::{Error, Kind, Result};
 use crate::flink::{self, Extent, METADATA, Reference, Summary};
 use crate::store::{Location, Object};
@@ -16,6 +17,8 @@ pub struct Checkpoint {
     pub directory: Location,
     /// What the metadata say besides.
     pub summary: Summary,
+    /// The head of `_metadata`, proven.
+    pub metadata_head: Head,
     /// The bytes of plaintext in `_metadata` itself.
     pub metadata_len: u64,
     /// The files that it needs besides `_metadata`.
@@ -61,7 +64,8 @@ impl Checkpoint {
             Ok(())
         })
         .map_err(|error| error.at(&metadata.location))?;
-        Ok(Checkpoint { directory, summary, metadata_len: sealed.position(), files, directories, problems })
+        let metadata_len = sealed.position();
+        Ok(Checkpoint { directory, summary, metadata_head: sealed.head, metadata_len, files, directories, problems })
     }
 
     /// Where its `_metadata` is.
@@ -111,11 +115,21 @@ pub fn place(directory: &Location, reference: &Reference) -> Result<Location, Pr
             path.escape_debug()
         ))));
     }
-    Location::parse(path).map_err(|error| What::Unchecked.problem(at(directory, error)))
+    let place = Location::parse(path).map_err(|error| What::Unchecked.problem(at(directory, error)))?;
+    // A store that has two schemes (s3, s3a) is one store, and a file in it one file.
+    Ok(if place.same_store(directory) { top(directory).join(place.key()) } else { place })
 }
 
 /// How sealed paths begin.
 pub const SEALED: &str = "sealed+";
+
+fn top(place: &Location) -> Location {
+    let mut top = place.clone();
+    while let Some(parent) = top.parent() {
+        top = parent;
+    }
+    top
+}
 
 fn at(directory: &Location, error: Error) -> Error {
     error.at(directory.join(METADATA))
@@ -145,6 +159,9 @@ mod tests {
         let directory = Location::parse("/job/chk-1").unwrap();
         let found = |path: &str| place(&directory, &reference(path, false)).map(|place| place.to_string());
         assert_eq!(found("sealed+file:/job/shared/x y%20").unwrap(), "file:///job/shared/x y%20");
+        let bucket = Location::parse("s3://b/job/chk-1").unwrap();
+        let other_name = place(&bucket, &reference("sealed+s3a://b/job/shared/x", false)).unwrap();
+        assert_eq!(other_name.to_string(), "s3://b/job/shared/x");
         assert_eq!(found("file:/job/shared/x").unwrap_err().what, What::Plaintext);
         assert_eq!(found("sealed+hdfs://name/x").unwrap_err().what, What::Unchecked);
     }

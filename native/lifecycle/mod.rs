@@ -5,10 +5,13 @@
 pub mod checkpoint;
 mod few;
 pub mod kek;
+pub mod manifest;
 mod patience;
+pub mod preflight;
 pub mod problem;
 pub mod progress;
 pub mod reach;
+pub mod recover;
 pub mod reencrypt;
 pub mod report;
 pub mod retire;

@@ -1,5 +1,6 @@
 //! What the operations on whole checkpoints work with: an engine for the keys, and every store that the files lie in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::tally::Tally;
 use crate::engine::EncryptionEngine;
+use crate::envelope::DataKeyId;
 use crate::error::{Kind, Result};
 use crate::store::{Location, Object, Store, StoreOptions};
 
@@ -17,6 +19,8 @@ pub struct Reach {
     options: StoreOptions,
     stores: Mutex<Vec<(Location, Store)>>,
     threads: usize,
+    /// Data keys that the files' own slots did not give.
+    renewed: Mutex<BTreeSet<DataKeyId>>,
     stopped: Arc<AtomicBool>,
     tally: Tally,
 }
@@ -29,6 +33,7 @@ impl Reach {
             engine,
             options,
             stores: Mutex::default(),
+            renewed: Mutex::default(),
             threads: threads.unwrap_or(2 * processors).max(1),
             stopped: Arc::default(),
             tally: Tally::default(),
@@ -56,6 +61,16 @@ impl Reach {
             return Err(Kind::State.error("interrupted: run the command again, and it goes on where it was"));
         }
         Ok(())
+    }
+
+    /// The own slots of a file under this data key did not give it.
+    pub(super) fn needs_sidecar(&self, id: DataKeyId) {
+        self.renewed.lock().insert(id);
+    }
+
+    /// True if [`needs_sidecar`](Self::needs_sidecar) was said of it.
+    pub(super) fn is_renewed(&self, id: DataKeyId) -> bool {
+        self.renewed.lock().contains(&id)
     }
 
     /// The store that a place lies in; one for each bucket, container, or machine.

@@ -35,10 +35,29 @@ impl<'a> SealedFile<'a> {
         let mut source =
             Source { reach, store, location: location.clone(), size: object.size, block, at: 0, held: Bytes::new() };
         let (_, head) = read_head(&mut source).map_err(named)?;
-        let mut beside = |place| beside(reach, location, place);
+        let mut beside = |place| {
+            reach.needs_sidecar(head.bound.data_key_id);
+            beside(reach, location, place)
+        };
         let opening = reach.engine().opener_beside(&head, &location.uri(), None, &mut beside)?;
         check_name(&head, location.name()).map_err(|error| What::Swapped.problem(named(error)))?;
         Ok(SealedFile { head, stream: OpenStream::new(source, opening), size: object.size })
+    }
+
+    /// What the head of a file says, proven by nothing.
+    pub fn head(reach: &Reach, object: &Object) -> Result<Head> {
+        let location = &object.location;
+        let store = reach.store(location)?;
+        let mut source = Source {
+            reach,
+            store,
+            location: location.clone(),
+            size: object.size,
+            block: ENDS,
+            at: 0,
+            held: Bytes::new(),
+        };
+        read_head(&mut source).map(|(_, head)| head).map_err(|error| error.at(location))
     }
 
     /// The next bytes of plaintext; 0 only at the verified end.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::problem::{Problem, What};
 use super::reach::Reach;
 use crate::envelope::{DataKeyId, Head, Opener, sidecar};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::store::Location;
 
 /// One sidecar.
@@ -35,6 +35,47 @@ impl Heads {
         let directory = place.parent();
         self.directories.extend(directory.as_ref().and_then(Location::parent));
         self.directories.extend(directory);
+    }
+}
+
+/// Whether each file has a sidecar in its own reach where it needs one. In this process the sidecar of another directory may have
+/// given its data key; a process that opens it first has none but its own.
+pub struct Within<'a> {
+    reach: &'a Reach,
+    directories: BTreeMap<Location, BTreeSet<DataKeyId>>,
+}
+
+impl<'a> Within<'a> {
+    /// Of files that were opened through this.
+    pub fn new(reach: &'a Reach) -> Within<'a> {
+        Within { reach, directories: BTreeMap::new() }
+    }
+
+    /// A problem if the file can be opened only after another one.
+    pub fn check(&mut self, place: &Location, id: DataKeyId) -> Option<Problem> {
+        if !self.reach.is_renewed(id) {
+            return None;
+        }
+        let above = place.parent();
+        let directories = [above.as_ref().and_then(Location::parent), above];
+        if directories.into_iter().flatten().any(|directory| self.ids(&directory).contains(&id)) {
+            return None;
+        }
+        Some(What::Key.problem(Kind::KeyVersionNotFound.error(format_args!(
+            "{place}: its own slots do not give its data key any more, and no {} in its directory or above does: the one of another \
+             directory has it; run `sealpoint rewrap` over this one as well",
+            sidecar::FILE_NAME
+        ))))
+    }
+
+    fn ids(&mut self, directory: &Location) -> &BTreeSet<DataKeyId> {
+        let reach = self.reach;
+        self.directories.entry(directory.clone()).or_insert_with(|| {
+            let bytes = reach.small(&directory.join(sidecar::FILE_NAME)).ok().flatten();
+            // What is wrong with it is told where sidecars are checked.
+            let entries = bytes.and_then(|bytes| sidecar::decode(&bytes).ok()).unwrap_or_default();
+            entries.iter().map(|entry| entry.data_key_id).collect()
+        })
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::{Checkpoint, Length};
+use super::manifest::{self, Manifest};
 use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{ENDS, SealedFile, THROUGH};
-use super::sidecars::{self, Sidecar};
+use super::sidecars::{self, Sidecar, Within};
 use crate::envelope::{Head, sidecar};
 use crate::error::{Error, Kind, Result};
 use crate::flink::METADATA;
@@ -19,6 +20,17 @@ pub enum Depth {
     Through,
     /// Its head and its end: what lies between may be damaged.
     Ends,
+}
+
+/// What is made of the manifests of checkpoints. One that is there is always compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manifests {
+    /// A checkpoint without one is whole as well.
+    Compare,
+    /// A checkpoint without one is not whole.
+    Require,
+    /// A checkpoint without one, in which nothing is wrong, is given one.
+    Write,
 }
 
 /// What a verification found.
@@ -50,6 +62,8 @@ pub struct Verdict {
     pub files: u64,
     /// Those of them that have no end, in a directory that Flink merges files into: whole as far as the checkpoint needs.
     pub open_ended: u64,
+    /// Whether there is a manifest, so that a file replaced by an older one of its name would have been noticed.
+    pub manifest: bool,
     /// What is wrong, each file once.
     pub problems: Vec<Problem>,
 }
@@ -73,7 +87,7 @@ impl Verified {
 
 /// Verifies every checkpoint and savepoint at or below `root`, a directory or a `_metadata`, and what they need wherever
 /// it lies. Memory grows with the number of files, not with what is in them.
-pub fn verify(reach: &Reach, root: &Location, depth: Depth) -> Result<Verified> {
+pub fn verify(reach: &Reach, root: &Location, depth: Depth, manifests: Manifests) -> Result<Verified> {
     let root = if root.name() == METADATA { root.parent().unwrap_or_else(|| root.clone()) } else { root.clone() };
     let listed: BTreeMap<Location, Object> =
         reach.list(&root)?.into_iter().map(|object| (object.location.clone(), object)).collect();
@@ -107,16 +121,25 @@ pub fn verify(reach: &Reach, root: &Location, depth: Depth) -> Result<Verified> 
         Ok(())
     })?;
 
-    let mut seen = sidecars::Heads::default();
-    for (place, result) in &results {
+    let (mut seen, mut within) = (sidecars::Heads::default(), Within::new(reach));
+    for (place, result) in &mut results {
+        if let Some(problem) = result.as_ref().ok().and_then(|file| within.check(place, file.head.bound.data_key_id)) {
+            *result = Err(problem);
+        }
         if let Ok(file) = result {
             found.files += 1;
             found.bytes += file.plaintext;
             seen.add(place, &file.head);
         }
     }
-    for (object, checkpoint) in loaded {
-        found.checkpoints.push(verdict(object, checkpoint, &results, &mut found.files, &mut found.bytes));
+    for (object, mut checkpoint) in loaded {
+        if let Ok(checkpoint) = &mut checkpoint {
+            checkpoint.problems.extend(within.check(&object.location, checkpoint.metadata_head.bound.data_key_id));
+            seen.add(&object.location, &checkpoint.metadata_head);
+            found.files += 1;
+            found.bytes += checkpoint.metadata_len;
+        }
+        found.checkpoints.push(verdict(reach, object, checkpoint, &results, manifests)?);
     }
     found.sidecars = sidecars::check(reach, &seen, listed.keys().filter(|place| place.name() == sidecar::FILE_NAME))?;
     let referenced = |place: &Location| needs.contains_key(place) || place.name() == METADATA || is_ours(place);
@@ -140,6 +163,7 @@ fn needs(loaded: &[(&Object, Result<Checkpoint, Problem>)]) -> BTreeMap<Location
 /// What reading a file showed.
 struct Seen {
     head: Head,
+    sealed_len: u64,
     /// Its verified length, or as far as it was verified.
     plaintext: u64,
     /// False if it has no end.
@@ -169,7 +193,7 @@ fn check(
     };
     let head = file.head.clone();
     match (read, merged) {
-        (Ok(plaintext), _) => Ok(Seen { head, plaintext, ended: true }),
+        (Ok(plaintext), _) => Ok(Seen { head, sealed_len: object.size, plaintext, ended: true }),
         (Err(error), Some(least)) if error.kind() == Kind::Truncated => {
             let enough = match depth {
                 Depth::Through => file.position() >= least,
@@ -179,7 +203,8 @@ fn check(
             if !enough {
                 return Err(What::Truncated.problem(named(error)));
             }
-            Ok(Seen { head, plaintext: if depth == Depth::Through { file.position() } else { least }, ended: false })
+            let plaintext = if depth == Depth::Through { file.position() } else { least };
+            Ok(Seen { head, sealed_len: object.size, plaintext, ended: false })
         }
         (Err(error), _) => Err(named(error).into()),
     }
@@ -201,39 +226,69 @@ fn missing(place: &Location) -> Problem {
 }
 
 fn verdict(
+    reach: &Reach,
     metadata: &Object,
     checkpoint: Result<Checkpoint, Problem>,
     results: &BTreeMap<Location, Result<Seen, Problem>>,
-    files: &mut u64,
-    bytes: &mut u64,
-) -> Verdict {
+    manifests: Manifests,
+) -> Result<Verdict> {
     let directory = metadata.location.parent().unwrap_or_else(|| metadata.location.clone());
     let checkpoint = match checkpoint {
         Ok(checkpoint) => checkpoint,
         Err(problem) => {
-            return Verdict { directory, checkpoint_id: None, files: 1, open_ended: 0, problems: vec![problem] };
+            let problems = vec![problem];
+            return Ok(Verdict { directory, checkpoint_id: None, files: 1, open_ended: 0, manifest: false, problems });
         }
     };
-    *files += 1;
-    *bytes += checkpoint.metadata_len;
     let (mut problems, mut open_ended) = (checkpoint.problems, 0);
+    let mut seen = vec![(&metadata.location, metadata.size, &checkpoint.metadata_head, false)];
     for (place, length) in &checkpoint.files {
         match results.get(place) {
-            Some(Ok(seen)) => {
-                open_ended += u64::from(!seen.ended);
-                problems.extend(wrong_length(place, *length, seen));
+            Some(Ok(file)) => {
+                open_ended += u64::from(!file.ended);
+                problems.extend(wrong_length(place, *length, file));
+                seen.push((place, file.sealed_len, &file.head, !file.ended));
             }
             Some(Err(problem)) => problems.push(problem.clone()),
             None => problems.push(missing(place)),
         }
     }
-    Verdict {
+    let manifest = match Manifest::read(reach, &directory) {
+        Ok(Some(manifest)) => {
+            let replaced =
+                seen.iter().filter_map(|(place, len, head, _)| manifest.check(&directory, place, *len, head));
+            problems.extend(replaced);
+            true
+        }
+        Ok(None) if manifests == Manifests::Write && problems.is_empty() => {
+            let mut manifest = Manifest::default();
+            for (place, len, head, grows) in seen {
+                manifest.add(&directory, place, len, head, grows);
+            }
+            manifest.write(reach, &directory)?;
+            true
+        }
+        Ok(None) => {
+            if manifests == Manifests::Require {
+                let text =
+                    format_args!("{}: there is no manifest, and one is required", directory.join(manifest::FILE_NAME));
+                problems.push(What::Missing.problem(Kind::NotFound.error(text)));
+            }
+            false
+        }
+        Err(problem) => {
+            problems.push(problem);
+            true
+        }
+    };
+    Ok(Verdict {
         directory,
         checkpoint_id: Some(checkpoint.summary.checkpoint_id),
         files: 1 + checkpoint.files.len() as u64,
         open_ended,
+        manifest,
         problems,
-    }
+    })
 }
 
 fn wrong_length(place: &Location, needed: Length, seen: &Seen) -> Option<Problem> {

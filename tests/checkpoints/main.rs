@@ -2,6 +2,8 @@
 //! gives the same state under new keys, however often it is broken off.
 
 mod fixture;
+mod manifest;
+mod recover;
 mod reencrypt;
 mod verify;
 

@@ -149,6 +149,28 @@ fn metadata_that_lead_elsewhere_are_not_followed() {
 }
 
 #[test]
+fn a_checkpoint_whose_old_version_is_disabled_is_whole_by_its_sidecars() {
+    let fixture = Fixture::new();
+    checkpoint(&fixture);
+    fixture.keyring(&["rotate"]);
+    let (code, out, err) = fixture.run(&["rewrap", "job", "dstl"]);
+    assert_eq!(code, Some(0), "{out} {err}");
+    fixture.keyring(&["disable", "1"]);
+    for command in [&["verify", "job/chk-5"][..], &["preflight", "--savepoint", "job/chk-5"]] {
+        let (code, report) = fixture.json(command);
+        assert_eq!(code, Some(0), "{report}");
+    }
+    let (_, report) = fixture.json(&["verify", "job/chk-5"]);
+    assert_eq!(report["sidecars"].as_array().unwrap().len(), 3, "{report}");
+    assert_eq!(fixture.json(&["reencrypt", "job/chk-5", "new"]).0, Some(0));
+    fs::remove_file(fixture.path("dstl/.sealpoint-keys")).unwrap();
+    // The sidecar of another directory has the key, which helps only a process that came there first.
+    let (code, report) = fixture.json(&["verify", "job/chk-5"]);
+    assert_eq!((code, problems(&report)), (Some(3), vec!["key".to_owned()]), "{report}");
+    assert_eq!(fixture.json(&["preflight", "--savepoint", "job/chk-5"]).0, Some(3));
+}
+
+#[test]
 fn a_broken_sidecar_is_named_though_every_file_opens() {
     let fixture = Fixture::new();
     checkpoint(&fixture);

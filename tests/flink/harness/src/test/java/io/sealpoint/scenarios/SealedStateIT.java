@@ -4,7 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.sealpoint.harness.Distribution;
+import io.sealpoint.harness.Folders;
 import io.sealpoint.harness.Job.Format;
+import io.sealpoint.harness.JobSpec;
+import io.sealpoint.harness.JobSpec.Claim;
 import io.sealpoint.harness.Product;
 import io.sealpoint.harness.Scan;
 import io.sealpoint.harness.Storage;
@@ -42,6 +45,40 @@ class SealedStateIT extends StateScenarios {
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(0, process.waitFor(), output);
         assertTrue(output.contains(largest + ": "), output);
+    }
+
+    @Test
+    void a_savepoint_sealed_anew_is_restored_without_the_old_one() throws Exception {
+        restore(sealedAnew(savepointOf(ROCKSDB_INCREMENTAL, Format.CANONICAL)), ROCKSDB_INCREMENTAL, Claim.NO_CLAIM);
+    }
+
+    @Test
+    void an_incremental_checkpoint_sealed_anew_is_built_upon_without_the_old_one() throws Exception {
+        restoreTwice(sealedAnew(retainedCheckpoint(ROCKSDB_INCREMENTAL)), ROCKSDB_INCREMENTAL, Claim.CLAIM);
+    }
+
+    @Test
+    void a_changelog_sealed_anew_is_restored_without_the_old_one() throws Exception {
+        restore(sealedAnew(retainedCheckpoint(CHANGELOG)), CHANGELOG, Claim.CLAIM);
+    }
+
+    @Test
+    void merged_files_sealed_anew_are_built_upon_without_the_old_ones() throws Exception {
+        JobSpec merging = merging("true");
+        restoreTwice(sealedAnew(retainedCheckpoint(merging)), merging, Claim.CLAIM);
+    }
+
+    /** Verified, under new keys, verified again; what it was made from is gone. */
+    private static String sealedAnew(String path) throws Exception {
+        Path target = storage.savepoints().resolve("sealed-anew");
+        String config = storage.toml().toString();
+        Product.required().run("verify", "--config", config, path);
+        Product.required().run("reencrypt", "--config", config, path, target.toString());
+        for (Path folder : List.of(storage.checkpoints(), storage.changelog(), Storage.path(path))) {
+            Folders.clear(folder);
+        }
+        Product.required().run("verify", "--config", config, target.toString());
+        return storage.uri(target);
     }
 
     @Override

@@ -41,8 +41,11 @@ abstract class StateScenarios {
     /** Twice unless asked otherwise: {@code make soak} takes more. */
     private static final int KILLS = Integer.getInteger("kills", 2);
 
-    private static final JobSpec ROCKSDB_INCREMENTAL = rocksDb("true");
+    static final JobSpec ROCKSDB_INCREMENTAL = rocksDb("true");
     private static final JobSpec ROCKSDB_FULL = rocksDb("false");
+    static final JobSpec CHANGELOG = ROCKSDB_INCREMENTAL
+            .with("state.changelog.enabled", "true")
+            .with("state.changelog.periodic-materialize.interval", "3 s");
     static final JobSpec HASH_MAP = JOB.with("state.backend.type", "hashmap");
 
     /** The cluster outlives a scenario, since starting one costs more than most scenarios. */
@@ -200,12 +203,9 @@ abstract class StateScenarios {
 
     @Test
     void the_changelog_is_restored() throws Exception {
-        JobSpec changelog = ROCKSDB_INCREMENTAL
-                .with("state.changelog.enabled", "true")
-                .with("state.changelog.periodic-materialize.interval", "3 s");
-        String checkpoint = retainedCheckpoint(changelog);
+        String checkpoint = retainedCheckpoint(CHANGELOG);
         checkStored(Scan.of(storage.changelog()));
-        restore(checkpoint, changelog, Claim.CLAIM);
+        restore(checkpoint, CHANGELOG, Claim.CLAIM);
     }
 
     @Test
@@ -219,9 +219,7 @@ abstract class StateScenarios {
     }
 
     private void fileMerging(String acrossCheckpoints) throws Exception {
-        JobSpec merging = ROCKSDB_INCREMENTAL
-                .with("execution.checkpointing.file-merging.enabled", "true")
-                .with("execution.checkpointing.file-merging.across-checkpoint-boundary", acrossCheckpoints);
+        JobSpec merging = merging(acrossCheckpoints);
         restoreTwice(retainedCheckpoint(merging), merging, Claim.CLAIM);
     }
 
@@ -253,7 +251,7 @@ abstract class StateScenarios {
         return job;
     }
 
-    private String retainedCheckpoint(JobSpec spec) throws Exception {
+    final String retainedCheckpoint(JobSpec spec) throws Exception {
         Job job = someWay(spec);
         job.awaitCheckpoints(1);
         return job.cancel();
@@ -273,14 +271,14 @@ abstract class StateScenarios {
         restore(path, spec, Claim.NO_CLAIM);
     }
 
-    private void restore(String path, JobSpec spec, Claim claim) throws Exception {
+    final void restore(String path, JobSpec spec, Claim claim) throws Exception {
         Job job = submit(spec.restoredFrom(path, claim));
         job.finishAndCheck();
         assertEquals(1, job.restores(), "restored from " + path);
     }
 
     /** The second restore is from a checkpoint that the first restored job wrote on top of what it was given. */
-    private void restoreTwice(String path, JobSpec spec, Claim claim) throws Exception {
+    final void restoreTwice(String path, JobSpec spec, Claim claim) throws Exception {
         Job job = submit(spec.restoredFrom(path, claim)).awaitRunning();
         job.pace(1500).awaitOrders(2500).pace(0).awaitCheckpoints(2);
         scan();
@@ -295,6 +293,12 @@ abstract class StateScenarios {
 
     private void scan() throws IOException {
         checkStored(Scan.of(storage.root()));
+    }
+
+    static JobSpec merging(String acrossCheckpoints) {
+        return ROCKSDB_INCREMENTAL
+                .with("execution.checkpointing.file-merging.enabled", "true")
+                .with("execution.checkpointing.file-merging.across-checkpoint-boundary", acrossCheckpoints);
     }
 
     private static JobSpec rocksDb(String incremental) {

@@ -1,0 +1,110 @@
+//! `sealpoint preflight`: would this restore work?
+
+use std::sync::Arc;
+
+use clap::Args;
+use sealpoint::clock::SystemClock;
+use sealpoint::error::Result;
+use sealpoint::kms::over::{self, Surroundings};
+use sealpoint::lifecycle::Reach;
+use sealpoint::lifecycle::preflight::{self, Preflight};
+use serde_json::{Value, json};
+
+use crate::output::{self, Answer, Progress, Reporting};
+use crate::target::{self, Target};
+use crate::verify::problems_in_json;
+
+/// The arguments of `sealpoint preflight`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Run it with the configuration, as the user and on the machine that the restored job will have. It reads the head of each
+file, unwraps each data key once, tries each permission, and changes nothing.
+
+Exit status: 0 it would; 3 it would not, as was said; 1 it could not be found out.
+
+Example:
+  sealpoint preflight --config sealpoint.toml --savepoint s3://bucket/savepoints/savepoint-6f7c-0a1b2c")]
+pub struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    reporting: Reporting,
+    /// The savepoint, or checkpoint, that a job is to be restored from
+    #[arg(long, value_name = "URI")]
+    savepoint: String,
+}
+
+/// Finds out.
+pub fn run(arguments: &Arguments) -> Result<Answer> {
+    let savepoint = target::location(&arguments.savepoint)?;
+    let config = arguments.target.config()?;
+    let clients = over::connect(&config, &Surroundings::new(Arc::new(SystemClock), Arc::default()))?;
+    let threads = arguments.reporting.threads.map(usize::from);
+    let reach = Arc::new(Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads));
+    output::stop_on_signal(&reach)?;
+    let progress = Progress::of(&reach, &arguments.reporting);
+    let found = preflight::preflight(&reach, &clients, &savepoint)?;
+    drop(progress);
+    if arguments.reporting.json {
+        println!("{}", in_json(&found));
+    } else {
+        print(&found);
+    }
+    Ok(if found.is_clear() { Answer::Yes } else { Answer::No })
+}
+
+fn print(found: &Preflight) {
+    println!("{}: {} files under {} data keys", found.directory, found.files, found.data_keys.len());
+    for key in &found.data_keys {
+        let state = if key.opens { "ok      " } else { "MISSING " };
+        let slots: Vec<String> =
+            key.slots.iter().map(|[provider, kek, version]| format!("{provider} '{kek}' version {version}")).collect();
+        println!(
+            "  {state}data key {} of tenant {}, {} files: unwrap by {}",
+            key.id,
+            key.tenant,
+            key.files,
+            slots.join(" or ")
+        );
+    }
+    for permission in &found.permissions {
+        let place = format!("{}/{} '{}'", permission.tenant, permission.provider, permission.kek);
+        match &permission.missing {
+            None => println!("  ok      {place}: {}", permission.name),
+            Some(error) => println!("  MISSING {place}: {}: {error}", permission.name),
+        }
+    }
+    for problem in &found.problems {
+        println!("  {problem}");
+    }
+    println!("{}", if found.is_clear() { "the restore would work" } else { "the restore would not work" });
+}
+
+fn in_json(found: &Preflight) -> Value {
+    let keys: Vec<Value> = found
+        .data_keys
+        .iter()
+        .map(|key| {
+            let slot =
+                |[provider, key, version]: &[String; 3]| json!({"provider": provider, "key": key, "version": version});
+            json!({
+                "data_key": key.id.to_string(), "tenant": key.tenant, "files": key.files, "opens": key.opens,
+                "slots": key.slots.iter().map(slot).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let permissions: Vec<Value> = found
+        .permissions
+        .iter()
+        .map(|permission| {
+            json!({
+                "tenant": permission.tenant, "provider": permission.provider, "key": permission.kek,
+                "permission": permission.name, "missing": permission.missing,
+            })
+        })
+        .collect();
+    json!({
+        "clear": found.is_clear(), "directory": found.directory.uri(), "files": found.files,
+        "data_keys": keys, "permissions": permissions, "problems": problems_in_json(&found.problems),
+    })
+}

@@ -1,0 +1,228 @@
+//! The manifest of a checkpoint: which sealed file, exactly, each name stood for. Names alone do not tell a file from an
+//! older one of the same name and tenant. docs/FORMAT.md is its normative text.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, ErrorKind, Read};
+
+use super::problem::{Problem, What};
+use super::reach::Reach;
+use super::sealed_file::{SealedFile, THROUGH};
+use super::sealed_writer::SealedWriter;
+use crate::envelope::Head;
+use crate::error::{Error, Kind, Result};
+use crate::store::Location;
+
+/// The name of the manifest in a checkpoint's directory, and its subject.
+pub const FILE_NAME: &str = ".sealpoint-manifest";
+
+const MAGIC: [u8; 8] = *b"SEALMAN\n";
+const VERSION: u8 = 1;
+/// The longest path in it.
+const MAX_PATH: usize = 4096;
+
+/// What a manifest says of the files of one checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manifest {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// One sealed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The bytes of the sealed file.
+    pub sealed_len: u64,
+    /// The commitment in its head, which no two files share.
+    pub commitment: [u8; 32],
+    /// Flink still merged others into it: it may become longer.
+    pub grows: bool,
+}
+
+impl Manifest {
+    /// Takes a file in.
+    pub fn add(&mut self, directory: &Location, place: &Location, sealed_len: u64, head: &Head, grows: bool) {
+        let entry = Entry { sealed_len, commitment: *head.commitment(), grows };
+        self.entries.insert(name(directory, place), entry);
+    }
+
+    /// How many files are in it.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What is wrong with a file, by this manifest of its checkpoint.
+    pub fn check(&self, directory: &Location, place: &Location, sealed_len: u64, head: &Head) -> Option<Problem> {
+        let replaced = |why: &str| {
+            Some(
+                What::Replaced
+                    .problem(Kind::Integrity.error(format_args!("{place}: {why} the manifest was written over"))),
+            )
+        };
+        let Some(entry) = self.entries.get(&name(directory, place)) else {
+            return replaced("it is not among the files that");
+        };
+        if entry.commitment != *head.commitment() {
+            return replaced("it is another sealed file of that name than the one that");
+        }
+        // A file that still grew may be longer. Whatever is shorter was cut, which reading it shows unless it has no end.
+        let as_long = if entry.grows { sealed_len >= entry.sealed_len } else { sealed_len == entry.sealed_len };
+        if as_long { None } else { replaced("it has not the length of the one that") }
+    }
+
+    /// The manifest in a checkpoint's directory, if there is one.
+    pub fn read(reach: &Reach, directory: &Location) -> Result<Option<Manifest>, Problem> {
+        let location = directory.join(FILE_NAME);
+        let Some(object) = reach.stat(&location)? else { return Ok(None) };
+        let mut file = SealedFile::open(reach, &object, THROUGH)?;
+        if file.head.bound.subject.as_deref() != Some(FILE_NAME) {
+            let error = Kind::Integrity.error(format_args!("{location}: it was not sealed as a manifest"));
+            return Err(What::Swapped.problem(error));
+        }
+        Ok(Some(decode(file.reader()).map_err(|error| error.at(&location))?))
+    }
+
+    /// Writes it into the checkpoint's directory, in the place of one that is there.
+    pub fn write(&self, reach: &Reach, directory: &Location) -> Result<()> {
+        let mut writer = SealedWriter::new(reach, &directory.join(FILE_NAME), Some(FILE_NAME))?;
+        self.encode(|bytes| writer.append(bytes))?;
+        writer.finish().map(drop)
+    }
+
+    fn encode(&self, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        put(&MAGIC)?;
+        put(&[VERSION, 0, 0, 0])?;
+        put(&(self.entries.len() as u64).to_be_bytes())?;
+        for (path, entry) in &self.entries {
+            let length = u16::try_from(path.len()).ok().filter(|length| usize::from(*length) <= MAX_PATH);
+            let length = length.ok_or_else(|| {
+                Kind::InvalidArgument.error(format_args!("a manifest cannot hold a path of {} bytes", path.len()))
+            })?;
+            put(&length.to_be_bytes())?;
+            put(path.as_bytes())?;
+            put(&[u8::from(entry.grows)])?;
+            put(&entry.sealed_len.to_be_bytes())?;
+            put(&entry.commitment)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file of the checkpoint's own directory by its name there, so that the directory may be moved; another by its URI.
+fn name(directory: &Location, place: &Location) -> String {
+    place.below(directory).map_or_else(|| place.uri(), str::to_owned)
+}
+
+fn decode(source: impl Read) -> Result<Manifest> {
+    let mut source = BufReader::new(source);
+    if array(&mut source)? != MAGIC {
+        return Err(malformed("it does not begin with the magic of one"));
+    }
+    match array::<4>(&mut source)? {
+        [VERSION, 0, 0, 0] => {}
+        [VERSION, ..] => return Err(malformed("its reserved bytes are not zero")),
+        [version, ..] => {
+            return Err(
+                Kind::UnsupportedVersion.error(format_args!("the manifest has version {version}: use a newer release"))
+            );
+        }
+    }
+    let count = u64::from_be_bytes(array(&mut source)?);
+    let mut manifest = Manifest::default();
+    // The count reserves nothing: a hostile one runs into the end of the bytes.
+    for _ in 0..count {
+        let length = usize::from(u16::from_be_bytes(array(&mut source)?));
+        if length > MAX_PATH {
+            return Err(malformed("a path is longer than the format allows"));
+        }
+        let mut path = vec![0; length];
+        read(&mut source, &mut path)?;
+        let path = String::from_utf8(path).map_err(|_| malformed("a path is not UTF-8"))?;
+        let grows = match array::<1>(&mut source)? {
+            [0] => false,
+            [1] => true,
+            [_] => return Err(malformed("a flag is neither 0 nor 1")),
+        };
+        let entry =
+            Entry { grows, sealed_len: u64::from_be_bytes(array(&mut source)?), commitment: array(&mut source)? };
+        if manifest.entries.last_key_value().is_some_and(|(last, _)| *last >= path) {
+            return Err(malformed("its entries are not in ascending order"));
+        }
+        manifest.entries.insert(path, entry);
+    }
+    let mut more = [0];
+    match source.read(&mut more) {
+        Ok(0) => Ok(manifest),
+        Ok(_) => Err(malformed("bytes follow its last entry")),
+        Err(error) => Err(Error::io("read the manifest", &error)),
+    }
+}
+
+fn array<const N: usize>(source: &mut impl Read) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    read(source, &mut bytes).map(|()| bytes)
+}
+
+fn read(source: &mut impl Read, bytes: &mut [u8]) -> Result<()> {
+    source.read_exact(bytes).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => malformed("it ends early"),
+        _ => Error::io("read the manifest", &error),
+    })
+}
+
+fn malformed(what: &str) -> Error {
+    Kind::Malformed.error(format_args!("the manifest is malformed: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(manifest: &Manifest) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let put = |more: &[u8]| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        };
+        manifest.encode(put).unwrap();
+        bytes
+    }
+
+    fn manifest() -> Manifest {
+        let entry = |grows| Entry { sealed_len: 7, commitment: [3; 32], grows };
+        let paths = ["_metadata", "s3://bucket/shared/é", "uuid"];
+        Manifest { entries: paths.iter().enumerate().map(|(at, path)| ((*path).to_owned(), entry(at == 1))).collect() }
+    }
+
+    #[test]
+    fn a_manifest_reads_back_and_no_cut_or_extra_byte_does() {
+        for manifest in [Manifest::default(), manifest()] {
+            let bytes = encoded(&manifest);
+            assert_eq!(decode(&bytes[..]).unwrap(), manifest);
+            for cut in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..cut]).unwrap_err().kind(), Kind::Malformed, "cut at {cut}");
+            }
+            assert_eq!(decode(&[&bytes[..], &[0]].concat()[..]).unwrap_err().kind(), Kind::Malformed);
+        }
+    }
+
+    #[test]
+    fn order_flags_versions_and_lengths_are_checked() {
+        let good = encoded(&manifest());
+        let kind_with = |at: usize, value: &[u8]| {
+            let mut bad = good.clone();
+            bad[at..at + value.len()].copy_from_slice(value);
+            decode(&bad[..]).unwrap_err().kind()
+        };
+        assert_eq!(kind_with(0, b"SEALKEY\n"), Kind::Malformed);
+        assert_eq!(kind_with(8, &[2]), Kind::UnsupportedVersion);
+        assert_eq!(kind_with(9, &[1]), Kind::Malformed);
+        assert_eq!(kind_with(12, &u64::MAX.to_be_bytes()), Kind::Malformed);
+        assert_eq!(kind_with(20, &[0xff, 0xff]), Kind::Malformed);
+        assert_eq!(kind_with(22, b"z"), Kind::Malformed);
+        assert_eq!(kind_with(31, &[2]), Kind::Malformed);
+    }
+}

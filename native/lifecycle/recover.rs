@@ -1,0 +1,106 @@
+//! After a key-encryption key fell into other hands: what it can open, and the same state under keys that it cannot.
+
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt;
+
+use super::kek::KekName;
+use super::problem::{Problem, What};
+use super::reach::Reach;
+use super::survey::{Found, survey};
+use crate::envelope::{DataKeyId, Head, Parsed, Slot, sidecar};
+use crate::error::{Kind, Result};
+use crate::keys::Wrapping;
+use crate::store::{Location, Object};
+
+/// What lies at or below a place, and could be opened by whoever has the key.
+#[derive(Debug)]
+pub struct Exposure {
+    /// The place.
+    pub root: Location,
+    /// The data keys that the compromised key wraps, or once wrapped: whoever unwrapped one has it for good.
+    pub data_keys: u64,
+    /// The files sealed under them.
+    pub files: u64,
+    /// Their sealed bytes.
+    pub bytes: u64,
+    /// Files of which it could not be found out.
+    pub problems: Vec<Problem>,
+}
+
+/// Looks at the head of every file at or below `root`, and at the sidecars.
+pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result<Exposure> {
+    let store = reach.store(root)?;
+    let beside = beside(reach, compromised, root)?;
+    let mut exposed: BTreeSet<DataKeyId> = BTreeSet::new();
+    let mut found = Exposure { root: root.clone(), data_keys: 0, files: 0, bytes: 0, problems: Vec::new() };
+    reach.engine().wait(async {
+        let mut files = survey(&store, std::slice::from_ref(root));
+        while let Some(file) = files.next().await {
+            match file {
+                Found::Sealed(sealed) => {
+                    let id = sealed.head.bound.data_key_id;
+                    if sealed.head.slots.iter().any(|slot| wraps(compromised, slot)) || beside.contains(&id) {
+                        exposed.insert(id);
+                        found.files += 1;
+                        found.bytes += sealed.object.size;
+                    }
+                }
+                Found::Plain(object) => found.problems.push(plain(&object)),
+                Found::Foreign(object, error) => found.problems.push(What::Foreign.problem(error.at(&object.location))),
+                Found::Unreadable(_, error) => found.problems.push(error.into()),
+                // Nothing can be read of it by anybody.
+                Found::Unfinished(_) | Found::Gone(_) => {}
+            }
+        }
+    });
+    found.data_keys = exposed.len() as u64;
+    found.problems.sort_by(|a, b| a.error.message().cmp(b.error.message()));
+    Ok(found)
+}
+
+/// Refuses to seal at this place as long as what is sealed there could be opened with the compromised key.
+pub fn check_sealing(reach: &Reach, compromised: &KekName, place: &Location) -> Result<()> {
+    let sealing = reach.engine().sealer(&place.uri(), None)?;
+    let Parsed::Complete(head) = Head::parse(sealing.head())? else {
+        return Err(Kind::Internal.error("a head was sealed that does not parse: report it"));
+    };
+    match head.slots.iter().find(|slot| wraps(compromised, slot)) {
+        None => Ok(()),
+        Some(slot) => Err(Kind::Config.error(format_args!(
+            "new data keys would still be wrapped by {} version '{}', which is compromised: {}",
+            slot.kek,
+            slot.version,
+            if compromised.version.is_some() {
+                "rotate it in its key service"
+            } else {
+                "configure another key (kms.*, kms.fallbacks) to seal under, and this one as a fallback no more than to open by"
+            }
+        ))),
+    }
+}
+
+/// The data keys that a sidecar in reach of these files has, or had, under the compromised key.
+fn beside(reach: &Reach, compromised: &KekName, root: &Location) -> Result<BTreeSet<DataKeyId>> {
+    let listed = reach.list(root)?.into_iter().map(|object| object.location);
+    let mut places: BTreeSet<Location> = listed.filter(|place| place.name() == sidecar::FILE_NAME).collect();
+    let above = [Some(root.clone()), root.parent(), root.parent().and_then(|parent| parent.parent())];
+    places.extend(above.into_iter().flatten().map(|directory| directory.join(sidecar::FILE_NAME)));
+    let mut ids = BTreeSet::new();
+    for place in places {
+        let Some(bytes) = reach.small(&place)? else { continue };
+        let entries = sidecar::decode(&bytes).map_err(|error| error.at(&place))?;
+        let under = entries.iter().filter(|entry| entry.slots.iter().any(|slot| wraps(compromised, slot)));
+        ids.extend(under.map(|entry| entry.data_key_id));
+    }
+    Ok(ids)
+}
+
+fn wraps(kek: &KekName, slot: &Slot) -> bool {
+    kek.names(&Wrapping::of(slot))
+}
+
+fn plain(object: &Object) -> Problem {
+    What::Plaintext
+        .problem(Kind::NotSealed.error(format_args!("{}: it is in clear, and needs no key", object.location)))
+}
