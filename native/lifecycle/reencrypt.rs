@@ -146,10 +146,16 @@ impl Plan {
         Ok(())
     }
 
-    /// Refuses a target that holds anything that this plan would not write.
+    /// Refuses a target that holds anything that this plan would not write, and a plan that would write two files as one.
     fn check_target(&self, reach: &Reach) -> Result<()> {
         let mut expected: Vec<&Location> = self.files.iter().map(|copy| &copy.to).collect();
         expected.sort();
+        if let Some(pair) = expected.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Kind::Unsupported.error(format_args!(
+                "two files would both become {}: re-encrypt the checkpoints one by one, each to a place of its own",
+                pair[0]
+            )));
+        }
         let metadata: Vec<Location> = self.metadata.iter().map(|object| self.moved(&object.location)).collect();
         for object in reach.list(&self.target)? {
             let place = &object.location;
@@ -161,7 +167,27 @@ impl Plan {
                 )));
             }
         }
-        Ok(())
+        // An earlier run wrote it whole, and last: any other one is somebody's checkpoint.
+        let check = |object| self.check_metadata(reach, object);
+        reach.parallel(&self.metadata, check, |result| result.map_err(|problem| problem.error))
+    }
+
+    /// Refuses to replace a `_metadata` at the target which is not that of this checkpoint.
+    fn check_metadata(&self, reach: &Reach, object: &Object) -> Result<(), Problem> {
+        let to = self.moved(&object.location);
+        let Some(present) = reach.stat(&to)? else { return Ok(()) };
+        let mut expected = Digesting::default();
+        if self.relocate(reach, object, &mut expected).is_err() {
+            // Then it is a problem of this plan, and no `_metadata` is written.
+            return Ok(());
+        }
+        let expected = expected.finish();
+        let why = match Digest::read(reach, &present) {
+            Ok((found, _)) if found == expected => return Ok(()),
+            Ok(_) => "it is another checkpoint's".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(Problem::from(Kind::InvalidArgument.error(format_args!("{to} is in the way, and is not replaced: {why}"))))
     }
 
     /// Where a file goes: below the target as it lay below the source; else as it lay below the source's parent, which is
@@ -184,26 +210,28 @@ impl Plan {
         Ok(Some(format!("{SEALED}{}", self.moved(&place))))
     }
 
+    /// Writes the `_metadata` with the new places in it; the head of the old one.
+    fn relocate(&self, reach: &Reach, object: &Object, sink: &mut dyn std::io::Write) -> Result<Head, Problem> {
+        let directory = object.location.parent().unwrap_or_else(|| object.location.clone());
+        let mut file = SealedFile::open(reach, object, THROUGH)?;
+        flink::relocate(file.reader(), sink, |reference| self.renamed(&directory, reference))
+            .map_err(|error| error.at(&object.location))?;
+        Ok(file.head)
+    }
+
     /// True if an earlier run had written it.
     fn write_metadata(&self, reach: &Reach, object: &Object) -> Result<bool, Problem> {
-        let directory = object.location.parent().unwrap_or_else(|| object.location.clone());
         let to = self.moved(&object.location);
-        let relocate = |sink: &mut dyn std::io::Write| -> Result<Head, Problem> {
-            let mut file = SealedFile::open(reach, object, THROUGH)?;
-            flink::relocate(file.reader(), sink, |reference| self.renamed(&directory, reference))
-                .map_err(|error| error.at(&object.location))?;
-            Ok(file.head)
-        };
         if let Some(present) = reach.stat(&to)? {
             let mut expected = Digesting::default();
-            let head = relocate(&mut expected)?;
+            let head = self.relocate(reach, object, &mut expected)?;
             let expected = expected.finish();
             if finished(reach, &present, &expected, &head) {
                 return Ok(true);
             }
         }
         let mut writer = SealedWriter::new(reach, &to, Some(METADATA))?;
-        let head = relocate(&mut writer)?;
+        let head = self.relocate(reach, object, &mut writer)?;
         check_tenant(&head, writer.head(), &to)?;
         let written = writer.finish()?;
         compare(reach, &to, &written)?;

@@ -164,6 +164,25 @@ fn a_place_that_is_not_its_own_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn another_savepoint_at_the_target_is_not_replaced() {
+    let fixture = Fixture::new();
+    checkpoint(&fixture);
+    // Small state lies in `_metadata` itself: it is all that this one consists of.
+    fixture.metadata(&fixture.engine(), "kept", &[]);
+    for content in [None, Some(&b"of something else"[..])] {
+        if let Some(bytes) = content {
+            fixture.write("kept/_metadata", bytes);
+        }
+        let before = fixture.files("");
+        let bytes = fs::read(fixture.path("kept/_metadata")).unwrap();
+        let (code, _, err) = fixture.run(&["reencrypt", "job/chk-5", "kept"]);
+        assert!(code == Some(2) && err.contains("kept/_metadata is in the way"), "{code:?} {err}");
+        assert_eq!(fixture.files(""), before);
+        assert!(fs::read(fixture.path("kept/_metadata")).unwrap() == bytes);
+    }
+}
+
+#[test]
 fn a_dry_run_counts_and_writes_nothing() {
     let fixture = Fixture::new();
     checkpoint(&fixture);
