@@ -57,9 +57,15 @@ pub fn read(location: &Location, range: Range<u64>) -> Result<Bytes> {
     read().map_err(|error| fault::io("read", &path, &error))
 }
 
-/// The whole file and its version.
+/// What is read and replaced as a whole is far shorter than this.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// The whole file and its version. One that is no file of ours by its length is refused.
 pub fn read_versioned(location: &Location) -> Result<Option<(Bytes, Version)>> {
-    match read(location, 0..u64::MAX) {
+    match read(location, 0..LARGEST + 1) {
+        Ok(bytes) if bytes.len() as u64 > LARGEST => {
+            Err(Kind::Malformed.error(format_args!("{location} is longer than {LARGEST} bytes: move it away")))
+        }
         Ok(bytes) => Ok(Some((bytes.clone(), version_of(&bytes)))),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -434,6 +434,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_far_too_long_is_not_read_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, root) = store(folder.path());
+        fs::File::create(folder.path().join("keys")).unwrap().set_len(1 << 40).unwrap();
+        let error = runtime().block_on(store.read_versioned(&root.join("keys"))).unwrap_err();
+        assert!(error.kind() == Kind::Malformed && error.message().contains("keys is longer than"), "{error}");
+    }
+
+    #[test]
     fn a_full_disk_is_called_that_with_what_to_do() {
         let full = Path::new("/dev/full");
         if !full.exists() {
