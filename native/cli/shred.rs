@@ -155,6 +155,7 @@ fn in_json(shredding: &Shredding, outcomes: &[(String, Result<Destruction>)]) ->
         "keys": shredding.keys().map(|(provider, key)| json!({"provider": provider, "key": key})).collect::<Vec<_>>(),
         "lost": rows(&mut shredding.lost()),
         "kept": rows(&mut shredding.kept()),
+        "not_looked_into": shredding.report.unreadable.count + shredding.report.foreign.count,
         "checkpoints": checkpoints.map_or(0, |checkpoints| checkpoints.count),
         "outcomes": outcomes.iter().map(outcome).collect::<Vec<_>>(),
     })
