@@ -80,6 +80,20 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// What can be read of a sidecar that may be damaged: all that [`find`] would give, and whatever stands before the damage.
+/// An error says what is wrong with it.
+pub fn salvage(bytes: &[u8]) -> (Vec<Entry>, Result<()>) {
+    let (mut entries, mut sound) = (Vec::new(), Ok(()));
+    let walked = walk(bytes, |id, section| {
+        match Entry::new(id, section.to_vec()) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => sound = Err(error),
+        }
+        Ok(())
+    });
+    (entries, walked.and(sound))
+}
+
 /// The entry of one data key. What the sidecar holds besides must be well-formed too, but for the slots of other keys,
 /// which nobody looks into.
 pub fn find(bytes: &[u8], wanted: DataKeyId) -> Result<Option<Entry>> {
@@ -154,7 +168,10 @@ mod tests {
                 let entry = entries.iter().find(|entry| entry.data_key_id == DataKeyId::from_bytes([id; 16]));
                 assert_eq!(find(&bytes, DataKeyId::from_bytes([id; 16])).unwrap().as_ref(), entry);
             }
+            assert_eq!(salvage(&bytes), (entries.clone(), Ok(())));
             for cut in 0..bytes.len() {
+                let (saved, error) = salvage(&bytes[..cut]);
+                assert!(entries.starts_with(&saved) && error.unwrap_err().kind() == Kind::Malformed, "cut at {cut}");
                 assert_eq!(decode(&bytes[..cut]).unwrap_err().kind(), Kind::Malformed, "cut at {cut}");
                 assert!(find(&bytes[..cut], DataKeyId::from_bytes([1; 16])).is_err(), "cut at {cut}");
             }
@@ -178,5 +195,11 @@ mod tests {
         assert_eq!(kind_with(12, &u32::MAX.to_be_bytes()), Kind::Malformed);
         assert_eq!(kind_with(32, &u32::MAX.to_be_bytes()), Kind::Malformed);
         assert_eq!(kind_with(16, &[2; 16]), Kind::Malformed);
+        // The slots of one entry are damaged: a reader finds the other one, and so it is saved.
+        let mut bad = good.clone();
+        bad[36] = 9;
+        assert_eq!(find(&bad, entry(2).data_key_id).unwrap(), Some(entry(2)));
+        let (saved, error) = salvage(&bad);
+        assert_eq!((saved, error.unwrap_err().kind()), (vec![entry(2)], Kind::Malformed));
     }
 }

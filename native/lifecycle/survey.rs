@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::{Location, Object, Store};
 
 /// Files of ours that are no state: sidecars and their locks, manifests, what is not yet whole.
-const OURS: &str = ".sealpoint-";
+pub const OURS: &str = ".sealpoint-";
 /// What is read of a file at first. Heads with one key slot have some 300 bytes, each further slot some 200 more.
 const FIRST_READ: u64 = 4096;
 /// How many files are looked at at once.

@@ -49,6 +49,39 @@ fn a_truncated_one_is_replaced() {
 }
 
 #[test]
+fn a_damaged_one_of_which_not_all_can_be_renewed_stays_as_it_is() {
+    let (site, sidecar) = rewrapped();
+    let good = fs::read(&sidecar).unwrap();
+    site.set_enabled("sealpoint", 1, false);
+    // The magic, and the number of slots of the first entry.
+    for at in [0, 36] {
+        let mut bad = good.clone();
+        bad[at] = 9;
+        fs::write(&sidecar, &bad).unwrap();
+        let report = site.rewrap(&options());
+        assert!(report.failures.first.iter().any(|failure| failure.error.message().contains("stays as it is")));
+        assert_eq!(fs::read(&sidecar).unwrap(), bad);
+    }
+    site.set_enabled("sealpoint", 1, true);
+    harms_nothing(&site, &options());
+}
+
+#[test]
+fn what_is_left_of_a_damaged_one_is_kept_for_files_that_were_not_looked_at() {
+    let (site, sidecar) = rewrapped();
+    let good = sidecar::decode(&fs::read(&sidecar).unwrap()).unwrap();
+    let mut bad = fs::read(&sidecar).unwrap();
+    bad[36] = 9;
+    fs::write(&sidecar, &bad).unwrap();
+    assert!(site.rewrap_at(&["store/job/chk-2"], &options()).unwrap().is_complete());
+    let kept = sidecar::decode(&fs::read(&sidecar).unwrap()).unwrap();
+    for entry in &good[1..] {
+        assert!(kept.iter().any(|one| one.data_key_id == entry.data_key_id), "{:?}", entry.data_key_id);
+    }
+    harms_nothing(&site, &options());
+}
+
+#[test]
 fn a_forged_one_is_replaced_when_all_are_to_be_wrapped_again() {
     let (site, sidecar) = rewrapped();
     let good = fs::read(&sidecar).unwrap();

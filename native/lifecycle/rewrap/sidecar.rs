@@ -22,30 +22,27 @@ const SETTLED: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Default)]
 pub struct Content {
     pub entries: BTreeMap<DataKeyId, Entry>,
-    /// Why what was there could not be read.
+    /// What is wrong with what was there, if not all of it could be read.
     pub broken: Option<String>,
     version: Option<Version>,
     bytes: Bytes,
 }
 
-/// Reads the sidecar of a directory; an empty one if there is none, or if it is damaged. One of a later version of the
-/// format is an error: it must not be overwritten.
+/// Reads the sidecar of a directory; an empty one if there is none, and what can be read of a damaged one: it may be all
+/// that still opens a file. One of a later version of the format is an error: it must not be overwritten.
 pub async fn read(store: &Store, directory: &Location) -> Result<Content> {
     let location = sidecar_in(directory);
     let Some((bytes, version)) = store.read_versioned(&location).await? else { return Ok(Content::default()) };
     let version = Some(version);
-    match sidecar::decode(&bytes) {
-        Ok(entries) => {
-            let entries = entries.into_iter().map(|entry| (entry.data_key_id, entry)).collect();
-            Ok(Content { entries, broken: None, version, bytes })
-        }
+    let (entries, sound) = sidecar::salvage(&bytes);
+    let broken = match sound {
         Err(error) if error.kind() == Kind::UnsupportedVersion => {
-            Err(error.at(location).at("its keys were not renewed, use a newer release"))
+            return Err(error.at(location).at("its keys were not renewed, use a newer release"));
         }
-        Err(error) => {
-            Ok(Content { broken: Some(error.at(location).to_string()), version, bytes, ..Content::default() })
-        }
-    }
+        sound => sound.err().map(|error| error.at(location).to_string()),
+    };
+    let entries = entries.into_iter().map(|entry| (entry.data_key_id, entry)).collect();
+    Ok(Content { entries, broken, version, bytes })
 }
 
 /// True if entries of this sidecar that no file of a listing begun at `listed` needs, may go.
