@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "clock", "error",
         ],
     ),
-    ("ffi", &["lifecycle", "stream", "engine", "envelope", "config", "error"]),
+    ("ffi", &["lifecycle", "flink", "stream", "engine", "envelope", "config", "error"]),
     (
         "cli",
         &[

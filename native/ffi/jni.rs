@@ -566,7 +566,7 @@ fn out_of_range() -> Error {
     Kind::InvalidArgument.error("an offset or a length lies outside its buffer")
 }
 
-fn optional(env: &Env, text: &JString) -> Result<Option<String>, Failure> {
+pub(super) fn optional(env: &Env, text: &JString) -> Result<Option<String>, Failure> {
     Ok(if text.is_null() { None } else { Some(text.try_to_string(env)?) })
 }
 
@@ -605,14 +605,14 @@ fn caught(env: &mut Env) -> jni::errors::Result<String> {
     env.cast_local::<JString>(text)?.try_to_string(env)
 }
 
-fn bytes_of(env: &Env, array: &JByteArray, offset: jint, length: usize) -> jni::errors::Result<Vec<u8>> {
+pub(super) fn bytes_of(env: &Env, array: &JByteArray, offset: jint, length: usize) -> jni::errors::Result<Vec<u8>> {
     let mut signed = vec![0; length];
     array.get_region(env, offset, &mut signed)?;
     Ok(signed.iter().map(|byte| byte.cast_unsigned()).collect())
 }
 
 /// Why a native method ends with an exception.
-enum Failure {
+pub(super) enum Failure {
     Ours(Error),
     Jvm(jni::errors::Error),
 }
@@ -634,7 +634,7 @@ fn jni_error(error: jni::errors::Error) -> Error {
 }
 
 /// Runs a native method's body; an error or a panic becomes a Java exception.
-fn fence<'l, T: Default>(env: &mut EnvUnowned<'l>, body: impl FnOnce(&mut Env<'l>) -> Result<T, Failure>) -> T {
+pub(super) fn fence<'l, T: Default>(env: &mut EnvUnowned<'l>, body: impl FnOnce(&mut Env<'l>) -> Result<T, Failure>) -> T {
     let failure = match env.with_env(body).into_outcome() {
         Outcome::Ok(value) => return value,
         Outcome::Err(Failure::Ours(error)) => error,

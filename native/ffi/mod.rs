@@ -8,5 +8,6 @@
 pub mod c;
 mod handle;
 pub mod jni;
+mod jni_metadata;
 mod log_queue;
 mod scratch;

@@ -80,4 +80,10 @@ final class Native {
     static native long openerVerifyEnd(long opener, byte[] tail, int off, int len, long fileLength) throws SealpointException;
 
     static native void openerClose(long opener);
+
+    /** Each file that Flink's metadata name: "whole|unsized|segment|directory NUMBER relative|absolute PATH". */
+    static native String[] metadataReferences(byte[] metadata) throws SealpointException;
+
+    /** The same metadata with these paths, one for each reference in order; null leaves one as it is. */
+    static native byte[] metadataRelocated(byte[] metadata, String[] paths) throws SealpointException;
 }

@@ -1,6 +1,7 @@
 package io.sealpoint;
 
 import java.io.ByteArrayOutputStream;
+import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
@@ -39,6 +40,12 @@ public final class Rewrapped {
         out.writeBytes(ByteBuffer.allocate(4).putInt(slots).array());
         out.write(sealed, PRELUDE + bound, slots);
         return out.toByteArray();
+    }
+
+    /** The identity of the data key that a file is sealed under. */
+    public static String dataKey(byte[] sealed) {
+        // The first field of the bound section: tag, length, identity.
+        return new BigInteger(1, Arrays.copyOfRange(sealed, PRELUDE + 3, PRELUDE + 19)).toString(16);
     }
 
     private static int headLength(byte[] sealed) {

@@ -24,6 +24,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.ObjLongConsumer;
+import java.util.function.Supplier;
 
 /**
  * A file system whose files are sealed. Names and directories are those of the file system inside; lengths and positions are those of the
@@ -31,9 +32,9 @@ import java.util.function.ObjLongConsumer;
  *
  * <p>It also takes the news that a checkpoint of a job begins, and that this process coordinates checkpoints. The checkpoint storage that
  * brings them may be another class loader's copy (a user jar that bundles Sealpoint), so they come through types of the JDK's rather than
- * ours: {@link #accept} and {@link #run}.
+ * ours: {@link #accept} and {@link #run}. So does the wish of {@link ReencryptJob}: {@link #get}.
  */
-class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Runnable {
+class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Runnable, Supplier<FileSystem> {
     private final FileSystem inner;
     private final Sealpoint sealpoint;
     private final URI uri;
@@ -62,6 +63,12 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
         } catch (IOException error) {
             throw new UncheckedIOException(error);
         }
+    }
+
+    /** The same files, sealed under data keys that are drawn from now on. To be closed. */
+    @Override
+    public FileSystem get() {
+        return new FreshKeys(inner, sealpoint.withFreshKeys());
     }
 
     @Override
@@ -277,6 +284,21 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
 
     private static IOException reserved(Path path) {
         return new IOException(path + ": names that begin like this are reserved for Sealpoint's own files, such as rewrapped keys");
+    }
+
+    /** With an engine of its own. */
+    private static final class FreshKeys extends SealedFileSystem implements AutoCloseable {
+        private final Sealpoint own;
+
+        FreshKeys(FileSystem inner, Sealpoint own) {
+            super(inner, own);
+            this.own = own;
+        }
+
+        @Override
+        public void close() {
+            own.close();
+        }
     }
 
     /** The place of a range of plaintext. */

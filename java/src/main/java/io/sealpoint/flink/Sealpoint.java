@@ -47,6 +47,18 @@ final class Sealpoint {
         return current;
     }
 
+    /** The same configuration with an engine of its own, whose data keys are drawn now and have sealed nothing. */
+    Sealpoint withFreshKeys() {
+        return new Sealpoint(options);
+    }
+
+    /** Frees the engine of one that nobody else uses. */
+    synchronized void close() {
+        if (engine != null) {
+            engine.close();
+        }
+    }
+
     /** The options that are ours, without the prefix. */
     static Map<String, String> options(Map<String, String> configuration) {
         Map<String, String> options = new TreeMap<>();
