@@ -634,7 +634,10 @@ fn jni_error(error: jni::errors::Error) -> Error {
 }
 
 /// Runs a native method's body; an error or a panic becomes a Java exception.
-pub(super) fn fence<'l, T: Default>(env: &mut EnvUnowned<'l>, body: impl FnOnce(&mut Env<'l>) -> Result<T, Failure>) -> T {
+pub(super) fn fence<'l, T: Default>(
+    env: &mut EnvUnowned<'l>,
+    body: impl FnOnce(&mut Env<'l>) -> Result<T, Failure>,
+) -> T {
     let failure = match env.with_env(body).into_outcome() {
         Outcome::Ok(value) => return value,
         Outcome::Err(Failure::Ours(error)) => error,
