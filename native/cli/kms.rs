@@ -90,14 +90,14 @@ pub fn run(command: &Command) -> Result<()> {
 }
 
 /// One key of one tenant in one key service.
-struct Place {
+pub struct Place {
     tenant: String,
     slot: String,
-    client: Arc<dyn KmsClient>,
+    pub client: Arc<dyn KmsClient>,
 }
 
 impl Place {
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("{}/{} {} '{}'", self.tenant, self.slot, self.client.provider(), self.client.key_id())
     }
 
@@ -109,7 +109,7 @@ impl Place {
 }
 
 /// The keys of these tenants, in the order of the configuration.
-fn places(config: &EncryptionConfig, clients: &Clients, tenants: &[String]) -> Vec<Place> {
+pub fn places(config: &EncryptionConfig, clients: &Clients, tenants: &[String]) -> Vec<Place> {
     let of_tenant = |tenant: &String| {
         let slots = config.kms_slots_of(tenant).into_iter().zip(clients.get(tenant).cloned().unwrap_or_default());
         let tenant = tenant.clone();

@@ -4,6 +4,7 @@
 
 mod config;
 mod confirm;
+mod doctor;
 mod files;
 mod keyring;
 mod kms;
@@ -18,20 +19,28 @@ mod report;
 mod retire;
 mod rewrap;
 mod rotate;
+mod shell;
 mod shred;
 mod target;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use sealpoint::error::Kind;
 
 use crate::output::Answer;
 
+/// The one table of them: `--help`, the manual page and docs/OPERATIONS.md.
+const EXIT_CODES: &str = "Exit codes:
+  0  done, or the answer is yes
+  1  it failed, or not all of it could be done
+  2  the usage or the configuration is wrong
+  3  the answer is no";
+
 /// Envelope encryption of everything Apache Flink persists.
 #[derive(Debug, Parser)]
-#[command(name = "sealpoint", version)]
+#[command(name = "sealpoint", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -76,6 +85,12 @@ enum Command {
     Retire(retire::Arguments),
     /// Destroy a tenant's keys, and with them all that is sealed for it
     Shred(shred::Arguments),
+    /// Look at everything that must be right: configuration, memory, key services, stores
+    Doctor(doctor::Doctor),
+    /// Print the completions of this command line for a shell
+    Completions(shell::Completions),
+    /// Print the manual page
+    Man(shell::Man),
 }
 
 fn main() -> ExitCode {
@@ -98,6 +113,9 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Retire(arguments) => retire::run(&arguments),
         Command::Shred(arguments) => shred::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()).map(done),
+        Command::Man(arguments) => shell::man(&arguments, Arguments::command()).map(done),
     };
     match result {
         Ok(answer) => answer.into(),

@@ -1,0 +1,47 @@
+//! `sealpoint completions` and `sealpoint man`: the command line as shells and man(1) want it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+use sealpoint::error::{Error, Result};
+
+/// The arguments of `sealpoint completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sealpoint completions bash > /etc/bash_completion.d/sealpoint")]
+pub struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+/// The arguments of `sealpoint man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sealpoint man | man -l -\n  sealpoint man --folder /usr/local/share/man/man1")]
+pub struct Man {
+    /// Write a page for each subcommand as well, into this folder, which must exist
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+/// Prints the completions.
+pub fn completions(arguments: &Completions, mut command: Command) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "sealpoint", &mut script);
+    print(&script)
+}
+
+/// Prints the page, or writes all of them.
+pub fn man(arguments: &Man, command: Command) -> Result<()> {
+    if let Some(folder) = &arguments.folder {
+        let written = clap_mangen::generate_to(command, folder);
+        return written.map_err(|error| Error::io(format_args!("write the pages to {}", folder.display()), &error));
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).map_err(|error| Error::io("make the page", &error))?;
+    print(&page)
+}
+
+fn print(text: &[u8]) -> Result<()> {
+    io::stdout().lock().write_all(text).map_err(|error| Error::io("write the output", &error))
+}
