@@ -12,6 +12,7 @@ import io.sealpoint.harness.Product;
 import io.sealpoint.harness.Scan;
 import io.sealpoint.harness.Storage;
 import io.sealpoint.keyservice.KeyService;
+import io.sealpoint.keyservice.KeyVersions;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -35,7 +36,7 @@ public final class Demo {
     private static final int PROOFS = 8;
     private static final String KMS = System.getProperty("sealpoint.kms", "local");
 
-    private static final JobSpec JOB = JobSpec.of(CUSTOMERS, ORDERS_EACH)
+    static final JobSpec JOB = JobSpec.of(CUSTOMERS, ORDERS_EACH)
             .with("state.backend.type", "rocksdb")
             .with("execution.checkpointing.incremental", "true");
 
@@ -66,6 +67,7 @@ public final class Demo {
         stage.say("A job keeps name, e-mail, account number and history of " + thousands(CUSTOMERS) + " customers in RocksDB,");
         stage.say("checkpoints it incrementally, and checks every record whenever it touches it.");
         boolean finished = false;
+        int expected = PROOFS;
         try (KeyService keys = KeyService.start(KMS, workDir.resolve("key-service"))) {
             stage.say("The key is held by " + keys.title() + ".");
             Storage storage = Storage.sealed(workDir.resolve("sealed"), product, keys);
@@ -77,14 +79,21 @@ public final class Demo {
                 flipOneBit(cluster, savepoint);
             }
             takeKeyAway(keys, storage, savepoint);
+            if (keys instanceof KeyVersions) {
+                expected += KeyLife.PROOFS;
+                new KeyLife(this, stage, product, keys, storage).play(savepoint);
+            } else {
+                stage.scene("A new version of the key, and the end of the old one");
+                stage.say("  left out with KMS=" + KMS + ": " + keys.title() + " has no switch that disables an old version of a key by itself");
+            }
             finished = true;
         } catch (Throwable failure) {
             stage.say("");
             stage.say(withoutFrames(failure instanceof AssertionError ? failure.getMessage() : failure.toString()));
         }
-        stage.table(PROOFS);
+        stage.table(expected);
         stage.say("  Logs and storage: " + workDir);
-        return finished && stage.allHeld(PROOFS);
+        return finished && stage.allHeld(expected);
     }
 
     /** A scan that finds nothing proves nothing unless it can find something. */
@@ -143,7 +152,8 @@ public final class Demo {
         cluster.awaitReady();
         String[] savepoint = new String[1];
         stage.prove("stopped with a savepoint at parallelism 2, restored at 4, exact", () -> {
-            Job two = cluster.submit(JOB).awaitRunning().pace(8_000);
+            // While Flink still asks the TaskManager that was killed for its numbers, it has none of the others either: the orders must last.
+            Job two = cluster.submit(JOB).awaitRunning().pace(100).awaitOrders(1).pace(8_000);
             watch(two, 4 * CUSTOMERS, 1);
             savepoint[0] = two.stop(Job.Format.CANONICAL);
             JsonNode statistics = two.checkpointStatistics().get("latest").get("savepoint");
@@ -205,7 +215,7 @@ public final class Demo {
         }
     }
 
-    private Cluster startCluster(Storage storage, String name) throws Exception {
+    Cluster startCluster(Storage storage, String name) throws Exception {
         stage.progress("starting a cluster");
         Cluster cluster = Cluster.start(ClusterSpec.of(FLINK, storage), workDir.resolve(name));
         stage.detail("cluster up, storage " + storage.uri(storage.checkpoints()));
@@ -213,7 +223,8 @@ public final class Demo {
     }
 
     /** Shows how the job gets on until it has seen enough; holds it before it runs out of orders. */
-    private JsonNode watch(Job job, long orders, int checkpoints) throws Exception {
+    JsonNode watch(Job job, long orders, int checkpoints) throws Exception {
+        int before = job.failedCheckpoints();
         while (true) {
             long seen = job.orders();
             JsonNode statistics = job.checkpointStatistics();
@@ -227,8 +238,9 @@ public final class Demo {
             if (seen >= orders && completed >= checkpoints) {
                 return latest;
             }
-            // One may fail by itself: the first, where it is triggered before every task runs.
-            require(job.failedCheckpoints() <= 3, "checkpoints fail: " + statistics.get("latest").get("failed"));
+            // Those that were triggered before every task ran are counted too, and leave no trace but the count.
+            JsonNode failure = statistics.get("latest").get("failed");
+            require(failure.isNull() || job.failedCheckpoints() <= before + 3, "checkpoints fail: " + failure);
             require(job.state().equals("RUNNING"), "the job is " + job.state() + "\n" + job.exceptions());
             Thread.sleep(200);
         }
@@ -244,7 +256,7 @@ public final class Demo {
         return job.with("restart-strategy.type", "none");
     }
 
-    private static void require(boolean held, String otherwise) {
+    static void require(boolean held, String otherwise) {
         if (!held) {
             throw new AssertionError(otherwise);
         }
@@ -275,7 +287,7 @@ public final class Demo {
         return at < 0 ? "(no name in it)" : "\"" + content.substring(at, content.indexOf('-', content.indexOf("PII-", at) + 4) + 3) + "...\"";
     }
 
-    private static String thousands(long number) {
+    static String thousands(long number) {
         return String.format(Locale.ROOT, "%,d", number).replace(',', ' ');
     }
 
