@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
 
+use super::checkpoint::Checkpoint;
 use super::kek::KekName;
 use super::problem::{Problem, What};
 use super::reach::Reach;
-use super::survey::{Found, survey};
+use super::survey::{Found, look, survey};
 use crate::envelope::{DataKeyId, Head, Parsed, Slot, sidecar};
 use crate::error::{Kind, Result};
+use crate::flink::METADATA;
 use crate::keys::Wrapping;
 use crate::store::{Location, Object};
 
@@ -28,35 +30,57 @@ pub struct Exposure {
     pub problems: Vec<Problem>,
 }
 
-/// Looks at the head of every file at or below `root`, and at the sidecars.
+/// Looks at the head of every file at or below `root`, and of those that checkpoints there need from elsewhere, and at the
+/// sidecars.
 pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result<Exposure> {
-    let store = reach.store(root)?;
-    let beside = beside(reach, compromised, root)?;
-    let mut exposed: BTreeSet<DataKeyId> = BTreeSet::new();
     let mut found = Exposure { root: root.clone(), data_keys: 0, files: 0, bytes: 0, problems: Vec::new() };
+    let listed = reach.list(root)?;
+    let elsewhere = elsewhere(reach, root, &listed, &mut found.problems);
+    let beside = beside(reach, compromised, root, &listed, &elsewhere, &mut found.problems)?;
+    drop(listed);
+    let mut exposed: BTreeSet<DataKeyId> = BTreeSet::new();
+    let mut count = |file: Found| match file {
+        Found::Sealed(sealed) => {
+            let id = sealed.head.bound.data_key_id;
+            if sealed.head.slots.iter().any(|slot| wraps(compromised, slot)) || beside.contains(&id) {
+                exposed.insert(id);
+                found.files += 1;
+                found.bytes += sealed.object.size;
+            }
+        }
+        Found::Plain(object) => found.problems.push(plain(&object)),
+        Found::Foreign(object, error) => found.problems.push(What::Foreign.problem(error.at(&object.location))),
+        Found::Unreadable(_, error) => found.problems.push(error.into()),
+        // Nothing can be read of it by anybody.
+        Found::Unfinished(_) | Found::Gone(_) => {}
+    };
+    let store = reach.store(root)?;
     reach.engine().wait(async {
         let mut files = survey(&store, std::slice::from_ref(root));
         while let Some(file) = files.next().await {
-            match file {
-                Found::Sealed(sealed) => {
-                    let id = sealed.head.bound.data_key_id;
-                    if sealed.head.slots.iter().any(|slot| wraps(compromised, slot)) || beside.contains(&id) {
-                        exposed.insert(id);
-                        found.files += 1;
-                        found.bytes += sealed.object.size;
-                    }
-                }
-                Found::Plain(object) => found.problems.push(plain(&object)),
-                Found::Foreign(object, error) => found.problems.push(What::Foreign.problem(error.at(&object.location))),
-                Found::Unreadable(_, error) => found.problems.push(error.into()),
-                // Nothing can be read of it by anybody.
-                Found::Unfinished(_) | Found::Gone(_) => {}
-            }
+            count(file);
         }
     });
+    for place in &elsewhere {
+        if let Some(object) = reach.stat(place)? {
+            count(reach.engine().wait(look(&reach.store(place)?, object)));
+        }
+    }
     found.data_keys = exposed.len() as u64;
     found.problems.sort_by(|a, b| a.error.message().cmp(b.error.message()));
     Ok(found)
+}
+
+/// The files that the checkpoints among these need, and that do not lie at or below `root`: those that a job's share.
+fn elsewhere(reach: &Reach, root: &Location, listed: &[Object], problems: &mut Vec<Problem>) -> BTreeSet<Location> {
+    let mut files = BTreeSet::new();
+    for metadata in listed.iter().filter(|object| object.location.name() == METADATA) {
+        match Checkpoint::load(reach, metadata) {
+            Ok(checkpoint) => files.extend(checkpoint.files.into_keys().filter(|place| place.below(root).is_none())),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    files
 }
 
 /// Refuses to seal at this place as long as what is sealed there could be opened with the compromised key.
@@ -81,15 +105,28 @@ pub fn check_sealing(reach: &Reach, compromised: &KekName, place: &Location) -> 
 }
 
 /// The data keys that a sidecar in reach of these files has, or had, under the compromised key.
-fn beside(reach: &Reach, compromised: &KekName, root: &Location) -> Result<BTreeSet<DataKeyId>> {
-    let listed = reach.list(root)?.into_iter().map(|object| object.location);
+fn beside(
+    reach: &Reach,
+    compromised: &KekName,
+    root: &Location,
+    listed: &[Object],
+    elsewhere: &BTreeSet<Location>,
+    problems: &mut Vec<Problem>,
+) -> Result<BTreeSet<DataKeyId>> {
+    let listed = listed.iter().map(|object| object.location.clone());
     let mut places: BTreeSet<Location> = listed.filter(|place| place.name() == sidecar::FILE_NAME).collect();
-    let above = [Some(root.clone()), root.parent(), root.parent().and_then(|parent| parent.parent())];
-    places.extend(above.into_iter().flatten().map(|directory| directory.join(sidecar::FILE_NAME)));
+    let mut directories = BTreeSet::from([root.clone()]);
+    for place in elsewhere.iter().chain([root]) {
+        let parent = place.parent();
+        directories.extend(parent.as_ref().and_then(Location::parent));
+        directories.extend(parent);
+    }
+    places.extend(directories.into_iter().map(|directory| directory.join(sidecar::FILE_NAME)));
     let mut ids = BTreeSet::new();
     for place in places {
         let Some(bytes) = reach.small(&place)? else { continue };
-        let entries = sidecar::decode(&bytes).map_err(|error| error.at(&place))?;
+        let (entries, sound) = sidecar::salvage(&bytes);
+        problems.extend(sound.err().map(|error| Problem::from(error.at(&place))));
         let under = entries.iter().filter(|entry| entry.slots.iter().any(|slot| wraps(compromised, slot)));
         ids.extend(under.map(|entry| entry.data_key_id));
     }

@@ -18,7 +18,10 @@ fn what_a_compromised_version_opens_is_counted_and_put_under_a_new_one() {
     let (code, report) = fixture.json(&[&arguments[..], &["--dry-run"]].concat());
     assert_eq!((code, &report["rotated"]), (Some(0), &json!([])), "{report}");
     let files: Vec<_> = report["exposed"].as_array().unwrap().iter().map(|place| &place["files"]).collect();
-    assert_eq!(files, [&json!(FILES.len()), &json!(1)], "{report}");
+    assert_eq!(files, [&json!(FILES.len() + 1), &json!(1)], "{report}");
+    // Also what a checkpoint needs from elsewhere: the files that its job shares.
+    let (code, report) = fixture.json(&["recover", "--compromised", "sealpoint@1", "job/chk-5", "--dry-run"]);
+    assert_eq!((code, &report["exposed"][0]["files"]), (Some(0), &json!(FILES.len() + 1)), "{report}");
     assert_eq!(fixture.data_key("job/chk-5/_metadata").1, ["1"]);
 
     let (code, report) = fixture.json(&[&arguments[..], &["--to", "new"]].concat());
