@@ -27,6 +27,7 @@ public final class ReencryptJob {
             throw new IllegalArgumentException("two arguments are needed: the checkpoint or savepoint, and the directory that is to hold it under new keys");
         }
         Relocation relocation = new Relocation(new Path(arguments[0]), new Path(arguments[1]));
+        relocation.refuseTakenTarget();
         List<Tuple3<String, Long, Boolean>> files = new ArrayList<>();
         for (Relocation.StateFile file : relocation.files()) {
             files.add(Tuple3.of(file.path, file.length, file.isPart));

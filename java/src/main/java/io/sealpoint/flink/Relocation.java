@@ -66,6 +66,14 @@ final class Relocation implements Serializable {
         return new Path(target, METADATA);
     }
 
+    /** Refuses a target that holds a checkpoint: nothing of it is to be written over. To be asked before the first file is written. */
+    void refuseTakenTarget() throws IOException {
+        Path taken = metadataTarget();
+        if (taken.getFileSystem().exists(taken)) {
+            throw new IOException(taken + " is there already: choose an empty place");
+        }
+    }
+
     /** The files that the metadata name, each once. */
     Collection<StateFile> files() throws IOException {
         Map<String, StateFile> files = new LinkedHashMap<>();

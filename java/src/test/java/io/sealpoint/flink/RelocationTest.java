@@ -114,6 +114,15 @@ class RelocationTest {
         }
     }
 
+    @Test
+    void a_target_that_holds_a_checkpoint_is_refused() throws IOException {
+        Relocation relocation = new Relocation(new Path(checkpoint.toString()), new Path(target.toString()));
+        relocation.refuseTakenTarget();
+        write(sealed(Files.createDirectories(target).resolve("_metadata")), state);
+        IOException error = assertThrows(IOException.class, relocation::refuseTakenTarget);
+        assertTrue(error.getMessage().contains("is there already"), error.getMessage());
+    }
+
     /** What the job does, on one machine. */
     private void carryOut() throws IOException {
         Relocation relocation = new Relocation(new Path(checkpoint.toString()), new Path(target.toString()));
