@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::engine::{Opening, Sealing};
@@ -180,8 +180,11 @@ pub fn sidecars_beside(path: &Path) -> impl FnMut(Place) -> Result<Option<Vec<u8
             Place::Parent => directory.as_deref().and_then(Path::parent),
         };
         let Some(file) = folder.map(|folder| folder.join(FILE_NAME)) else { return Ok(None) };
-        match File::open(&file) {
-            Ok(mut file) => read_sidecar(&mut file),
+        // Not to be waited for, should it be a pipe.
+        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&file);
+        match opened.and_then(|opened| Ok((opened.metadata()?.is_file(), opened))) {
+            Ok((true, mut opened)) => read_sidecar(&mut opened),
+            Ok((false, _)) => Err(Kind::Malformed.error(format_args!("{} is no file: move it away", file.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(format_args!("open {}", file.display()), &error)),
         }

@@ -20,7 +20,8 @@ pub struct Digest([u8; 32]);
 pub struct SealedWriter<'a> {
     reach: &'a Reach,
     stream: SealStream,
-    writer: Writer,
+    /// None once it is finished.
+    writer: Option<Writer>,
     head: Head,
     sealed: Vec<u8>,
     digest: Context,
@@ -39,7 +40,7 @@ impl<'a> SealedWriter<'a> {
         Ok(SealedWriter {
             reach,
             stream: SealStream::new(sealing),
-            writer,
+            writer: Some(writer),
             head,
             sealed: Vec::new(),
             digest: Context::new(&SHA256),
@@ -64,15 +65,30 @@ impl<'a> SealedWriter<'a> {
     pub fn finish(mut self) -> Result<Digest> {
         self.stream.finish(&mut self.sealed)?;
         self.flush_sealed()?;
-        let named = |error: Error| error.at(&self.location);
-        self.reach.engine().wait(self.writer.finish()).map_err(named)?;
-        Ok(Digest::of(self.digest))
+        let writer = self.writer.take().ok_or_else(ended)?;
+        self.reach.engine().wait(writer.finish()).map_err(|error| error.at(&self.location))?;
+        Ok(Digest::of(self.digest.clone()))
     }
 
     fn flush_sealed(&mut self) -> Result<()> {
         let sealed = Bytes::from(std::mem::take(&mut self.sealed));
-        self.reach.engine().wait(self.writer.write(sealed))
+        let writer = self.writer.as_mut().ok_or_else(ended)?;
+        self.reach.engine().wait(writer.write(sealed))
     }
+}
+
+impl Drop for SealedWriter<'_> {
+    /// Waits until what was written is gone: the process may end next, and an upload in parts would stay, unseen and paid for.
+    fn drop(&mut self) {
+        let Some(writer) = self.writer.take() else { return };
+        if let Err(error) = self.reach.engine().wait(writer.abort()) {
+            log::warn!("{}: what was written of it could not be removed: {error}", self.location);
+        }
+    }
+}
+
+fn ended() -> Error {
+    Kind::State.error("this file was finished already")
 }
 
 impl io::Write for SealedWriter<'_> {

@@ -12,7 +12,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use super::lock::Lock;
-use super::{Object, Replaced, Version, fault};
+use super::{LARGEST, Object, Replaced, Version, fault, too_long};
 use crate::error::{Error, Kind, Result};
 use crate::store::Location;
 
@@ -57,15 +57,10 @@ pub fn read(location: &Location, range: Range<u64>) -> Result<Bytes> {
     read().map_err(|error| fault::io("read", &path, &error))
 }
 
-/// What is read and replaced as a whole is far shorter than this.
-const LARGEST: u64 = 64 * 1024 * 1024;
-
 /// The whole file and its version. One that is no file of ours by its length is refused.
 pub fn read_versioned(location: &Location) -> Result<Option<(Bytes, Version)>> {
     match read(location, 0..LARGEST + 1) {
-        Ok(bytes) if bytes.len() as u64 > LARGEST => {
-            Err(Kind::Malformed.error(format_args!("{location} is longer than {LARGEST} bytes: move it away")))
-        }
+        Ok(bytes) if bytes.len() as u64 > LARGEST => Err(too_long(location)),
         Ok(bytes) => Ok(Some((bytes.clone(), version_of(&bytes)))),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -226,8 +221,15 @@ pub fn entry(above: &Location, name: &OsStr) -> Result<Option<Entry>> {
             Ok(Some(Entry::File(Object { location, size: found.len(), modified })))
         }
         Ok(_) => Ok(None),
-        // Deleted since, or a link to nowhere.
-        Err(error) if is_absent(&error) => Ok(None),
+        // Deleted since, unless it is a link: a volume that is not mounted, say, and nobody knows what lies on it.
+        Err(error) if is_absent(&error) => match fs::symlink_metadata(&path) {
+            Ok(link) if link.is_symlink() => {
+                let shown = path.display();
+                Err(Kind::Io
+                    .error(format_args!("{shown} is a link that leads nowhere: mount what it leads to, or remove it")))
+            }
+            Ok(_) | Err(_) => Ok(None),
+        },
         Err(error) => Err(fault::io("look at", &path, &error)),
     }
 }

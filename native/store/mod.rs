@@ -25,7 +25,7 @@ use futures_util::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
 use crate::config::{EncryptionConfig, StoreConfig};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 pub use environment::Environment;
 pub use location::{Location, Scheme};
@@ -35,6 +35,9 @@ use pace::Pace;
 
 /// How many files a listing is ahead of its reader.
 const AHEAD: usize = 1_000;
+
+/// What is read and replaced as a whole is far shorter than this.
+const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A bucket, a container, or this machine's file systems. Cheap to clone; any number of threads may use it.
 #[derive(Debug, Clone)]
@@ -249,6 +252,10 @@ impl Store {
     }
 }
 
+fn too_long(location: &Location) -> Error {
+    Kind::Malformed.error(format_args!("{location} is longer than {LARGEST} bytes: move it away"))
+}
+
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Kind::Internal.error("a file operation panicked: report it")))
@@ -398,7 +405,7 @@ mod tests {
             assert!(found.contains(name), "{found}");
         }
         assert!(found.contains("a/b/loop is a link to a directory above it"), "{found}");
-        assert!(!found.contains("broken"), "{found}");
+        assert!(found.contains("a/broken is a link that leads nowhere"), "{found}");
         assert_eq!(listed(&path("top")), [""]);
         assert!(listed(&path("missing")).is_empty());
     }

@@ -13,7 +13,7 @@ use crate::lifecycle::Few;
 use crate::store::{Location, Store};
 
 /// How many sidecars, of 16 MiB at most and far less as a rule, are held at a time.
-const HELD: usize = 64;
+const HELD: usize = 8;
 
 /// The sidecars of a store, each read once while its directory is looked at.
 pub struct Beside {

@@ -45,8 +45,12 @@ pub async fn read(store: &Store, directory: &Location) -> Result<Content> {
     Ok(Content { entries, broken, version, bytes })
 }
 
-/// True if entries of this sidecar that no file of a listing begun at `listed` needs, may go.
+/// True if entries of this sidecar that no file of a listing begun at `listed` needs, may go. A listing that took long tells
+/// too little of the files that are there now.
 pub async fn is_settled(store: &Store, directory: &Location, listed: SystemTime) -> Result<bool> {
+    if listed.elapsed().is_ok_and(|spent| spent >= SETTLED) {
+        return Ok(false);
+    }
     let there = store.stat(&sidecar_in(directory)).await?;
     Ok(there.is_some_and(|object| object.modified + SETTLED < listed))
 }

@@ -19,7 +19,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
 use super::pace::Pace;
-use super::{Location, Object, Replaced, Scheme, StoreOptions, Version};
+use super::{LARGEST, Location, Object, Replaced, Scheme, StoreOptions, Version, too_long};
 use crate::error::{Error, Kind, Result};
 use crate::net;
 use http::Refusal;
@@ -88,10 +88,17 @@ impl Cloud {
     pub async fn read_versioned(&self, location: &Location) -> Result<Option<(Bytes, Version)>> {
         let read = async {
             let found = self.store.get(&path(location)?).await?;
+            if found.meta.size > LARGEST {
+                return Ok(None);
+            }
             let version = Version { tag: found.meta.e_tag.clone(), generation: found.meta.version.clone() };
-            Ok((found.bytes().await?, version))
+            Ok(Some((found.bytes().await?, version)))
         };
-        present(read.await, location, Need::Read)
+        match present(read.await, location, Need::Read)? {
+            None => Ok(None),
+            Some(None) => Err(too_long(location)),
+            Some(read) => Ok(read),
+        }
     }
 
     pub async fn stat(&self, location: &Location) -> Result<Option<Object>> {

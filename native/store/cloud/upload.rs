@@ -21,6 +21,8 @@ pub struct Upload {
     path: Path,
     location: Location,
     begun: Option<Box<dyn MultipartUpload>>,
+    /// Where an upload that is dropped is aborted: whoever drops it may be no thread of a runtime's.
+    runtime: tokio::runtime::Handle,
     parts: JoinSet<object_store::Result<()>>,
 }
 
@@ -29,7 +31,7 @@ impl Upload {
     pub const PART: usize = 16 * 1024 * 1024;
 
     pub(super) fn new(store: Arc<dyn ObjectStore>, path: Path, location: Location) -> Upload {
-        Upload { store, path, location, begun: None, parts: JoinSet::new() }
+        Upload { store, path, location, begun: None, runtime: tokio::runtime::Handle::current(), parts: JoinSet::new() }
     }
 
     /// Uploads the next part, of [`PART`](Self::PART) bytes.
@@ -86,13 +88,11 @@ impl Upload {
 }
 
 impl Drop for Upload {
-    /// As far as a runtime is there to do it; the rules of the bucket see to the rest.
+    /// Nobody waits for it: if the process ends before, the rules of the bucket see to the rest.
     fn drop(&mut self) {
         self.parts.abort_all();
         let Some(mut upload) = self.begun.take() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { upload.abort().await });
-        }
+        self.runtime.spawn(async move { upload.abort().await });
     }
 }
 

@@ -1,10 +1,10 @@
 module minio-server
 
-go 1.24.0
+go 1.25.0
 
 tool github.com/minio/minio
 
-require github.com/minio/minio v0.0.0-20260212201848-7aac2a2c5b7c
+require github.com/minio/minio v0.0.0-20260212201848-7aac2a2c5b7c // indirect
 
 require (
 	aead.dev/mem v0.2.0 // indirect
