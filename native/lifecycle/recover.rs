@@ -20,7 +20,8 @@ use crate::store::{Location, Object};
 pub struct Exposure {
     /// The place.
     pub root: Location,
-    /// The data keys that the compromised key wraps, or once wrapped: whoever unwrapped one has it for good.
+    /// The data keys that the compromised key wraps, or may once have wrapped: whoever unwrapped one has it for good. A data
+    /// key that was rewrapped by that key counts whatever its version now: an earlier sidecar may have had the compromised one.
     pub data_keys: u64,
     /// The files sealed under them.
     pub files: u64,
@@ -104,7 +105,7 @@ pub fn check_sealing(reach: &Reach, compromised: &KekName, place: &Location) -> 
     }
 }
 
-/// The data keys that a sidecar in reach of these files has, or had, under the compromised key.
+/// The data keys that a sidecar in reach of these files has under the compromised key, or may have had.
 fn beside(
     reach: &Reach,
     compromised: &KekName,
@@ -122,12 +123,13 @@ fn beside(
         directories.extend(parent);
     }
     places.extend(directories.into_iter().map(|directory| directory.join(sidecar::FILE_NAME)));
+    let any_version = KekName { version: None, ..compromised.clone() };
     let mut ids = BTreeSet::new();
     for place in places {
         let Some(bytes) = reach.small(&place)? else { continue };
         let (entries, sound) = sidecar::salvage(&bytes);
         problems.extend(sound.err().map(|error| Problem::from(error.at(&place))));
-        let under = entries.iter().filter(|entry| entry.slots.iter().any(|slot| wraps(compromised, slot)));
+        let under = entries.iter().filter(|entry| entry.slots.iter().any(|slot| wraps(&any_version, slot)));
         ids.extend(under.map(|entry| entry.data_key_id));
     }
     Ok(ids)

@@ -43,6 +43,21 @@ fn what_a_compromised_version_opens_is_counted_and_put_under_a_new_one() {
 }
 
 #[test]
+fn a_version_that_only_an_earlier_sidecar_had_counts_as_well() {
+    let fixture = Fixture::new();
+    checkpoint(&fixture);
+    // Sealed under version 1, rewrapped by 2 and then by 3: nothing that is there now names version 2.
+    for _ in 0..2 {
+        fixture.keyring(&["rotate"]);
+        assert_eq!(fixture.run(&["rewrap", "job"]).0, Some(0));
+    }
+    fixture.write("ha/completedCheckpoint01", &fixture.engine().encrypt("", b"a record").unwrap());
+    let (code, report) = fixture.json(&["recover", "--compromised", "sealpoint@2", "job", "ha", "--dry-run"]);
+    let files: Vec<_> = report["exposed"].as_array().unwrap().iter().map(|place| &place["files"]).collect();
+    assert_eq!((code, files), (Some(0), vec![&json!(FILES.len() + 1), &json!(0)]), "{report}");
+}
+
+#[test]
 fn what_cannot_be_put_under_a_new_key_is_named() {
     let fixture = Fixture::new();
     checkpoint(&fixture);
