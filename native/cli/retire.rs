@@ -78,6 +78,8 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
 
 fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Candidate) -> Result<Answer> {
     let name = &arguments.name;
+    // Before the long look and the wait, not after them.
+    candidate.check_permission(engine)?;
     let mut reported = look(arguments, engine)?;
     if !arguments.force {
         if reported.answer() != Answer::Yes {

@@ -70,9 +70,16 @@ impl Candidate {
     pub fn quiet_from(&self, settle: Duration, now: SystemTime) -> Result<SystemTime> {
         let versions = self.kek.versions.as_ref().map_err(Error::clone)?;
         let mut after = versions.iter().skip_while(|version| version.id != self.version.id).skip(1);
-        // A version whose time nobody knows may have been made just now.
-        let replaced = after.next().map(|next| next.created_at).filter(|made| *made > UNIX_EPOCH);
+        // A version whose time nobody knows may have been made just now; and one of Google's may have become the primary one
+        // just now, however long ago it was made.
+        let known = |made: &SystemTime| *made > UNIX_EPOCH && self.kek.client.provider() != "gcp";
+        let replaced = after.next().map(|next| next.created_at).filter(known);
         Ok(replaced.unwrap_or(now) + settle)
+    }
+
+    /// Proves that this process may disable it, by enabling it as it is.
+    pub fn check_permission(&self, engine: &EncryptionEngine) -> Result<()> {
+        self.set_enabled(engine, true)
     }
 
     /// Disables it, or enables it again.

@@ -9,13 +9,18 @@ import org.apache.flink.core.fs.Path;
 import java.io.IOException;
 import java.io.Serializable;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /** One checkpoint or savepoint that moves: which files it consists of, and where each goes. */
 final class Relocation implements Serializable {
     private static final long serialVersionUID = 1L;
     private static final String METADATA = "_metadata";
+
+    /** What Flink's Path would follow out of the directory that it is relative to. */
+    private static final Pattern LEADS_AWAY = Pattern.compile("^/|:|(^|/)\\.\\.(/|$)");
 
     private final String source;
     private final String target;
@@ -74,9 +79,10 @@ final class Relocation implements Serializable {
         }
     }
 
-    /** The files that the metadata name, each once. */
+    /** The files that the metadata name, each once. No two of them go to one place. */
     Collection<StateFile> files() throws IOException {
         Map<String, StateFile> files = new LinkedHashMap<>();
+        Map<String, String> targets = new HashMap<>();
         for (Reference reference : CheckpointMetadata.of(metadata()).references()) {
             if (!reference.isDirectory()) {
                 String path = place(reference);
@@ -84,6 +90,10 @@ final class Relocation implements Serializable {
                 StateFile file = new StateFile(path, isPart ? reference.partEnd() : reference.length(), isPart);
                 StateFile known = files.get(path);
                 files.put(path, known == null ? file : known.and(file));
+                String other = targets.putIfAbsent(moved(path), path);
+                if (other != null && !other.equals(path)) {
+                    throw new IOException(path + " and " + other + " would both become " + moved(path) + ": take a savepoint, and seal that anew");
+                }
             }
         }
         return files.values();
@@ -109,6 +119,9 @@ final class Relocation implements Serializable {
     }
 
     private String place(Reference reference) throws IOException {
+        if (reference.isRelative() && LEADS_AWAY.matcher(reference.path()).find()) {
+            throw new IOException(source + ": its metadata name '" + reference.path() + "', which leads out of its directory");
+        }
         Path path = reference.isRelative() ? new Path(new Path(source), reference.path()) : new Path(reference.path());
         if (!SealedPaths.isSealed(path)) {
             throw new IOException(path + " is not under a sealed path: let the job complete a sealed checkpoint first");

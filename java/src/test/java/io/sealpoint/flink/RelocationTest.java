@@ -24,6 +24,7 @@ import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyGroupRange;
 import org.apache.flink.runtime.state.StreamStateHandle;
 import org.apache.flink.runtime.state.filesystem.FileStateHandle;
+import org.apache.flink.runtime.state.filesystem.RelativeFileStateHandle;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -123,6 +124,29 @@ class RelocationTest {
         assertTrue(error.getMessage().contains("is there already"), error.getMessage());
     }
 
+    @Test
+    void two_files_that_would_become_one_are_refused() throws IOException {
+        java.nio.file.Path shared = files.get(1);
+        java.nio.file.Path namesake = Files.createDirectories(checkpoint.resolve("shared")).resolve(shared.getFileName());
+        write(sealed(namesake), state);
+        files = List.of(namesake, shared, files.get(2));
+        Files.delete(checkpoint.resolve("_metadata"));
+        writeMetadata(state.length);
+        IOException error = assertThrows(IOException.class, this::carryOut);
+        assertTrue(error.getMessage().contains("would both become"), error.getMessage());
+        assertFalse(Files.exists(target));
+    }
+
+    @Test
+    void a_relative_file_outside_its_directory_is_refused() throws IOException {
+        for (String name : List.of("../shared/x", "a/../../x", "/x", "sealed+file:/x", "..")) {
+            Files.delete(checkpoint.resolve("_metadata"));
+            writeMetadata(new RelativeFileStateHandle(sealed(files.get(0)), name, state.length), state.length);
+            IOException error = assertThrows(IOException.class, this::carryOut, name);
+            assertTrue(error.getMessage().contains("leads out of its directory"), error.getMessage());
+        }
+    }
+
     /** What the job does, on one machine. */
     private void carryOut() throws IOException {
         Relocation relocation = new Relocation(new Path(checkpoint.toString()), new Path(target.toString()));
@@ -149,12 +173,16 @@ class RelocationTest {
     }
 
     private void writeMetadata(long length) throws IOException {
+        writeMetadata(handle(0, length), length);
+    }
+
+    private void writeMetadata(StreamStateHandle own, long length) throws IOException {
         List<HandleAndLocalPath> shared = List.of(
                 HandleAndLocalPath.of(handle(1, length), "1.sst"), HandleAndLocalPath.of(handle(2, length), "2.sst"));
         OperatorState operator = FlinkSetup.operator(1);
         operator.putState(0, OperatorSubtaskState.builder()
                 .setManagedKeyedState(new IncrementalRemoteKeyedStateHandle(
-                        new UUID(1, 2), KeyGroupRange.of(0, 1), 5, shared, List.of(), handle(0, length)))
+                        new UUID(1, 2), KeyGroupRange.of(0, 1), 5, shared, List.of(), own))
                 .build());
         Path metadata = sealed(checkpoint.resolve("_metadata"));
         try (FSDataOutputStream out = metadata.getFileSystem().create(metadata, WriteMode.NO_OVERWRITE);
