@@ -93,7 +93,7 @@ fn show(report: &Report) {
         println!("  {} entries that no file needs any more", report.dropped);
     }
     if report.unfinished > 0 {
-        println!("  {} files are just being written: they are under newer keys", report.unfinished);
+        println!("  {} files have no whole head yet: they are being written, or their writer died", report.unfinished);
     }
     for note in &report.notes.first {
         eprintln!("sealpoint: {note}");

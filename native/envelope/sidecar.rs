@@ -54,7 +54,7 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
     let length = PRELUDE + entries.iter().map(|entry| ENTRY + entry.section.len()).sum::<usize>();
     if length > MAX_SIDECAR {
         return Err(Kind::InvalidArgument.error(format_args!(
-            "the keys of this directory take {length} bytes, more than the {MAX_SIDECAR} of a sidecar: rewrap fewer files at a time"
+            "the keys of this directory take {length} bytes, more than the {MAX_SIDECAR} of a sidecar: delete checkpoints that nobody needs and rewrap again, or re-encrypt what is there"
         )));
     }
     let mut out = Vec::with_capacity(length);

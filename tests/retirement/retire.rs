@@ -1,6 +1,7 @@
 //! A version is disabled only if nobody needs it, and that can be taken back.
 
 use std::io::{BufRead, BufReader};
+use std::time::Instant;
 
 use crate::fixture::{Fixture, key_of};
 
@@ -73,12 +74,15 @@ fn a_checkpoint_that_ran_meanwhile_is_seen_by_the_second_look() {
     let fixture = Fixture::new(&["common"]);
     let before = fixture.engine();
     fixture.seal(&before, "common/f", b"state");
+    let rotated = Instant::now();
     fixture.rotate("common");
     rewrap(&fixture);
     let place = fixture.place("");
     let ran = fixture.run(&["retire", "--dry-run", "--json", NAME, &place]).ended(0, &[]);
     assert_eq!(ran.json()["state"], "waiting", "for twice data-key.max-age, from the rotation on");
-    let mut retiring = fixture.command(&["retire", "--settle", "20 s", NAME, &place]).spawn().unwrap();
+    // The settle time counts from the rotation: however slow the machine was so far, 20 s are left.
+    let settle = format!("{} s", rotated.elapsed().as_secs() + 20);
+    let mut retiring = fixture.command(&["retire", "--settle", &settle, NAME, &place]).spawn().unwrap();
     let mut said = BufReader::new(retiring.stderr.take().unwrap()).lines();
     let waits = said.any(|line| line.unwrap().contains("waiting, then looking again"));
     assert!(waits, "it says so");
