@@ -54,7 +54,7 @@ pub fn bytes(count: u64) -> String {
     if unit == 0 {
         format!("{count} bytes")
     } else {
-        format!("{:.1} {}", count as f64 / f64::from(1 << (10 * unit)), UNITS[unit])
+        format!("{:.1} {}", count as f64 / (1_u64 << (10 * unit)) as f64, UNITS[unit])
     }
 }
 
