@@ -8,6 +8,7 @@ use sealpoint::error::Kind;
 use sealpoint::store::{Location, Replaced, Store, StoreOptions};
 use serde_json::json;
 
+use crate::life::key_version_ends;
 use crate::proxy::Tls;
 use crate::servers::{Fixture, read_only};
 
@@ -45,6 +46,7 @@ cases![
     http_not_allowed,
     unknown_issuer,
     nobody_there,
+    key_version_ends,
 ];
 
 fn bytes(text: &str) -> Bytes {

@@ -9,6 +9,7 @@ mod cases;
 #[allow(dead_code)]
 #[path = "../kms/child.rs"]
 mod child;
+mod life;
 #[allow(dead_code)]
 #[path = "../kms/proxy.rs"]
 mod proxy;

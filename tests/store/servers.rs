@@ -60,6 +60,8 @@ pub struct Service {
     pub upstream: Option<String>,
     /// What follows the server in its address.
     path: &'static str,
+    /// The variables that hold the address, and that allow http.
+    address_names: [&'static str; 2],
     proxy: Option<Arc<Proxy>>,
     _child: Option<Child>,
     _folder: TempDir,
@@ -90,6 +92,17 @@ impl<'s> Fixture<'s> {
             environment: Environment::of(self.service.environment.clone()),
             ..StoreOptions::default()
         }
+    }
+
+    /// What a process is told by its environment to reach the store.
+    pub fn of_a_process(&self) -> Vec<(&'static str, String)> {
+        let mut environment = self.service.environment.clone();
+        if let Some(upstream) = &self.service.upstream {
+            let [endpoint, allow_http] = self.service.address_names;
+            environment.push((endpoint, format!("{upstream}{}", self.service.path)));
+            environment.push((allow_http, "true".to_owned()));
+        }
+        environment
     }
 
     /// The store behind the fault proxy.
@@ -125,7 +138,16 @@ fn program(name: &str) -> PathBuf {
 fn files() -> Result<Service, Missing> {
     let folder = folder();
     let root = Location::of_path(folder.path()).unwrap();
-    Ok(Service { root, environment: Vec::new(), upstream: None, path: "", proxy: None, _child: None, _folder: folder })
+    Ok(Service {
+        root,
+        environment: Vec::new(),
+        upstream: None,
+        path: "",
+        address_names: ["", ""],
+        proxy: None,
+        _child: None,
+        _folder: folder,
+    })
 }
 
 fn minio() -> Result<Service, Missing> {
@@ -143,7 +165,7 @@ fn minio() -> Result<Service, Missing> {
         ("AWS_SECRET_ACCESS_KEY", PASSWORD.to_owned()),
         ("AWS_REGION", "us-east-1".to_owned()),
     ];
-    serving("s3://checkpoints", environment, port, "", child, folder)
+    serving("s3://checkpoints", environment, port, ["AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"], "", child, folder)
 }
 
 fn azurite() -> Result<Service, Missing> {
@@ -162,7 +184,7 @@ fn azurite() -> Result<Service, Missing> {
     let environment =
         vec![("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT.to_owned()), ("AZURE_STORAGE_ACCOUNT_KEY", ACCOUNT_KEY.to_owned())];
     let uri = "abfss://checkpoints@devstoreaccount1.dfs.core.windows.net";
-    serving(uri, environment, port, "/devstoreaccount1", child, folder)
+    serving(uri, environment, port, ["AZURE_STORAGE_ENDPOINT", "AZURE_ALLOW_HTTP"], "/devstoreaccount1", child, folder)
 }
 
 fn gcs() -> Result<Service, Missing> {
@@ -172,13 +194,14 @@ fn gcs() -> Result<Service, Missing> {
         command
     })?;
     let environment = vec![("GOOGLE_BEARER_TOKEN", "owner".to_owned())];
-    serving("gs://checkpoints", environment, port, "", child, folder())
+    serving("gs://checkpoints", environment, port, ["GOOGLE_BASE_URL", "GOOGLE_ALLOW_HTTP"], "", child, folder())
 }
 
 fn serving(
     uri: &str,
     environment: Vec<(&'static str, String)>,
     port: u16,
+    address_names: [&'static str; 2],
     path: &'static str,
     child: Child,
     folder: TempDir,
@@ -188,6 +211,7 @@ fn serving(
         environment,
         upstream: Some(format!("http://127.0.0.1:{port}")),
         path,
+        address_names,
         proxy: Some(Proxy::start()?),
         _child: Some(child),
         _folder: folder,
