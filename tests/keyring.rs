@@ -351,6 +351,34 @@ fn a_passphrase_for_an_unprotected_keyring_is_a_mistake() {
 }
 
 #[test]
+fn a_passphrase_is_changed_added_and_taken_away_and_the_keys_stay() {
+    let mut fixture = Fixture::plain();
+    let wrapped = now(fixture.open().unwrap().encrypt(&Secret::random(32).unwrap(), &context("a"))).unwrap();
+    let [first, second] = ["first", "second"].map(|name| fixture.directory.path().join(name));
+    write_secret(&first, "correct horse");
+    write_secret(&second, "battery staple");
+    let [first, second] = [first, second].map(|path| path.to_str().unwrap().to_owned());
+    let steps: [(&[&str], Option<&str>); 3] = [
+        (&["--new-passphrase-file", &first], Some(&first)),
+        (&["--passphrase-file", &first, "--new-passphrase-file", &second], Some(&second)),
+        (&["--passphrase-file", &second, "--no-passphrase"], None),
+    ];
+    for (arguments, now_under) in steps {
+        let changed = fixture.cli(&[&["passphrase"], arguments].concat());
+        assert!(changed.status.success(), "{changed:?}");
+        fixture.refused(&["passphrase"]);
+        fixture.passphrase = now_under.map(PathBuf::from);
+        now(fixture.open().unwrap().decrypt(&wrapped, &context("a"))).unwrap();
+    }
+    let before = fs::read(fixture.path()).unwrap();
+    for wrong in [&["passphrase"][..], &["passphrase", "--no-passphrase", "--new-passphrase-file", &first]] {
+        assert_eq!(fixture.cli(wrong).status.code(), Some(2));
+    }
+    assert_eq!(fixture.cli(&["passphrase", "--passphrase-file", &first, "--no-passphrase"]).status.code(), Some(1));
+    assert_eq!(fs::read(fixture.path()).unwrap(), before);
+}
+
+#[test]
 fn a_passphrase_file_that_others_can_read_is_refused() {
     let fixture = Fixture::with_passphrase("x");
     let file = fixture.passphrase.clone().unwrap();

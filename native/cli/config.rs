@@ -11,6 +11,7 @@ use sealpoint::metrics;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check a TOML file, overridden by SEALPOINT_* variables, and print the policy that it amounts to
+    #[command(visible_alias = "show")]
     Check {
         /// The file
         file: PathBuf,

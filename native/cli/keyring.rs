@@ -30,6 +30,7 @@ pub enum Command {
         key: String,
     },
     /// Show keys and versions, never key material
+    #[command(visible_alias = "list")]
     Show {
         #[command(flatten)]
         file: FileArguments,
@@ -43,6 +44,13 @@ pub enum Command {
         file: FileArguments,
         #[command(flatten)]
         key: KeyArguments,
+    },
+    /// Put the keys under a new passphrase, or under none; every process needs the new one from then on
+    Passphrase {
+        #[command(flatten)]
+        file: FileArguments,
+        #[command(flatten)]
+        new: NewPassphrase,
     },
     /// Disable an old version: what it wrapped cannot be opened any more
     Disable(VersionArguments),
@@ -66,6 +74,18 @@ pub struct KeyArguments {
     /// The key's name
     #[arg(long, value_name = "NAME", default_value = DEFAULT_KEY)]
     key: String,
+}
+
+/// What is to protect the keys.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct NewPassphrase {
+    /// The file that holds the new passphrase
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+    /// None: whoever reads the file has the keys
+    #[arg(long)]
+    no_passphrase: bool,
 }
 
 /// Which version of a key.
@@ -106,6 +126,25 @@ pub fn run(command: Command) -> Result<()> {
             let rotate = |keyring: &mut Keyring| Ok(keyring.key_mut(&key.key)?.rotate(SystemTime::now())?.id());
             let version = file.open()?.update(rotate)?;
             println!("key '{}' of {} is at version {version}", key.key, file.path.display());
+            Ok(())
+        }
+        Command::Passphrase { file, new } => {
+            file.open()?.change_passphrase(new.new_passphrase_file.as_deref())?;
+            println!(
+                "{}",
+                match &new.new_passphrase_file {
+                    Some(new) => format!(
+                        "{} is under the passphrase in {}: set kms.local.passphrase-file",
+                        file.path.display(),
+                        new.display()
+                    ),
+                    None => format!(
+                        "{} has no passphrase any more: take kms.local.passphrase-file out",
+                        file.path.display()
+                    ),
+                }
+            );
+            println!("Copies of the file as it was still open with what opened them before.");
             Ok(())
         }
         Command::Disable(arguments) => arguments.set_enabled(false),

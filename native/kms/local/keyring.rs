@@ -259,6 +259,16 @@ impl KeyringFile {
         Ok(result)
     }
 
+    /// Puts the keys under the passphrase in another file, or under none. Every process that uses the keyring needs the new
+    /// one from then on.
+    pub fn change_passphrase(&self, passphrase_file: Option<&Path>) -> Result<()> {
+        let new = KeyringFile::new(&self.path, passphrase_file)?;
+        let _lock = file::lock(&self.path)?;
+        let (_, mut keyring) = self.load()?;
+        keyring.stretching = new.passphrase.is_some().then(Stretching::recommended).transpose()?;
+        file::replace(&self.path, &new.write(&keyring)?)
+    }
+
     /// The error, led by this file.
     pub fn at(&self, error: Error) -> Error {
         error.at(format_args!("keyring {}", self.path.display()))
