@@ -3,6 +3,7 @@ package io.sealpoint.harness;
 import java.io.IOException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
@@ -12,7 +13,7 @@ public final class Folders {
 
     private Folders() {}
 
-    /** Deletes what is inside. */
+    /** Deletes what is inside. A cluster may be deleting there as well. */
     public static void clear(Path folder) throws IOException {
         if (!Files.exists(folder)) {
             return;
@@ -22,6 +23,14 @@ public final class Folders {
             public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
                 Files.deleteIfExists(file);
                 return FileVisitResult.CONTINUE;
+            }
+
+            @Override
+            public FileVisitResult visitFileFailed(Path file, IOException failure) throws IOException {
+                if (failure instanceof NoSuchFileException) {
+                    return FileVisitResult.CONTINUE;
+                }
+                throw failure;
             }
 
             @Override
