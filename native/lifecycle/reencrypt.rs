@@ -8,6 +8,7 @@ use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{SealedFile, THROUGH};
 use super::sealed_writer::{Digest, Digesting, SealedWriter, each_block};
+use super::survey::OURS;
 use crate::envelope::Head;
 use crate::error::{Error, Kind, Result};
 use crate::flink::{self, METADATA, Reference};
@@ -349,6 +350,3 @@ fn check_apart(source: &Location, target: &Location) -> Result<()> {
     }
     Ok(())
 }
-
-/// How the names of Sealpoint's own files beside the state begin.
-const OURS: &str = ".sealpoint-";

@@ -8,6 +8,7 @@ use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{ENDS, SealedFile, THROUGH};
 use super::sidecars::{self, Sidecar, Within};
+use super::survey::OURS;
 use crate::envelope::{Head, sidecar};
 use crate::error::{Error, Kind, Result};
 use crate::flink::METADATA;
@@ -321,5 +322,5 @@ fn unfinished(root: &Location, listed: &BTreeMap<Location, Object>) -> Vec<Locat
 
 /// Files of Sealpoint's own beside the state.
 fn is_ours(place: &Location) -> bool {
-    place.name().starts_with(".sealpoint-")
+    place.name().starts_with(OURS)
 }
