@@ -8,7 +8,6 @@ use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{SealedFile, THROUGH};
 use super::sealed_writer::SealedWriter;
-use crate::envelope::Head;
 use crate::error::{Error, Kind, Result};
 use crate::store::Location;
 
@@ -39,8 +38,8 @@ pub struct Entry {
 
 impl Manifest {
     /// Takes a file in.
-    pub fn add(&mut self, directory: &Location, place: &Location, sealed_len: u64, head: &Head, grows: bool) {
-        let entry = Entry { sealed_len, commitment: *head.commitment(), grows };
+    pub fn add(&mut self, directory: &Location, place: &Location, sealed_len: u64, commitment: &[u8; 32], grows: bool) {
+        let entry = Entry { sealed_len, commitment: *commitment, grows };
         self.entries.insert(name(directory, place), entry);
     }
 
@@ -55,7 +54,13 @@ impl Manifest {
     }
 
     /// What is wrong with a file, by this manifest of its checkpoint.
-    pub fn check(&self, directory: &Location, place: &Location, sealed_len: u64, head: &Head) -> Option<Problem> {
+    pub fn check(
+        &self,
+        directory: &Location,
+        place: &Location,
+        sealed_len: u64,
+        commitment: &[u8; 32],
+    ) -> Option<Problem> {
         let replaced = |why: &str| {
             Some(
                 What::Replaced
@@ -65,7 +70,7 @@ impl Manifest {
         let Some(entry) = self.entries.get(&name(directory, place)) else {
             return replaced("it is not among the files that");
         };
-        if entry.commitment != *head.commitment() {
+        if entry.commitment != *commitment {
             return replaced("it is another sealed file of that name than the one that");
         }
         // A file that still grew may be longer. Whatever is shorter was cut, which reading it shows unless it has no end.

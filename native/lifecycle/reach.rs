@@ -1,10 +1,11 @@
 //! What the operations on whole checkpoints work with: an engine for the keys, and every store that the files lie in.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 
 use super::tally::Tally;
@@ -22,6 +23,8 @@ pub struct Reach {
     /// Data keys that the files' own slots did not give.
     renewed: Mutex<BTreeSet<DataKeyId>>,
     stopped: Arc<AtomicBool>,
+    /// What is done on several threads at the moment has failed on one of them.
+    failed: AtomicBool,
     tally: Tally,
 }
 
@@ -36,6 +39,7 @@ impl Reach {
             renewed: Mutex::default(),
             threads: threads.unwrap_or(2 * processors).max(1),
             stopped: Arc::default(),
+            failed: AtomicBool::new(false),
             tally: Tally::default(),
         }
     }
@@ -55,8 +59,12 @@ impl Reach {
         Arc::clone(&self.stopped)
     }
 
-    /// Fails once it was [stopped](Self::stopped).
+    /// Fails once it was [stopped](Self::stopped), or what is done [in parallel](Self::parallel) has failed elsewhere: to be
+    /// asked before each block of a file, which may be long.
     pub fn check(&self) -> Result<()> {
+        if self.failed.load(Relaxed) {
+            return Err(Kind::State.error("given up, since something else failed"));
+        }
         if self.stopped.load(Relaxed) {
             return Err(Kind::State.error("interrupted: run the command again, and it goes on where it was"));
         }
@@ -96,15 +104,22 @@ impl Reach {
 
     /// Every file at or below a place, in order.
     pub fn list(&self, under: &Location) -> Result<Vec<Object>> {
+        self.list_some(under, |_| true)
+    }
+
+    /// Those of them that are wanted by what they are: the others take no memory.
+    pub fn list_some(&self, under: &Location, wanted: impl Fn(&Object) -> bool) -> Result<Vec<Object>> {
         let store = self.store(under)?;
-        let found: Vec<Result<Object>> = self.engine.wait(async { store.list(under).await.collect().await });
-        let mut found = found.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut found: Vec<Object> = self.engine.wait(async {
+            let listed = store.list(under).await;
+            listed.try_filter(|object| ready(wanted(object))).try_collect().await
+        })?;
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
     }
 
     /// Does `work` for each of the items, on as many threads as there are, and gives the results to `each` as they come.
-    /// A failure of `each` ends it.
+    /// A failure of `each` ends it, and whatever is under way and [asks](Self::check).
     pub fn parallel<T: Send, R: Send>(
         &self,
         items: impl IntoIterator<Item = T, IntoIter: Send>,
@@ -112,13 +127,12 @@ impl Reach {
         mut each: impl FnMut(R) -> Result<()>,
     ) -> Result<()> {
         let items = Mutex::new(items.into_iter());
-        let ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        let outcome = std::thread::scope(|scope| {
             let (sender, results) = std::sync::mpsc::sync_channel(self.threads);
             for _ in 0..self.threads {
-                let (sender, items, work, ended) = (sender.clone(), &items, &work, &ended);
+                let (sender, items, work) = (sender.clone(), &items, &work);
                 scope.spawn(move || {
-                    while !ended.load(Relaxed) && !self.stopped.load(Relaxed) {
+                    while self.check().is_ok() {
                         let Some(item) = items.lock().next() else { return };
                         if sender.send(work(item)).is_err() {
                             return;
@@ -128,9 +142,57 @@ impl Reach {
             }
             drop(sender);
             for result in results {
-                each(result).inspect_err(|_| ended.store(true, Relaxed))?;
+                each(result).inspect_err(|_| self.failed.store(true, Relaxed))?;
             }
             self.check()
-        })
+        });
+        self.failed.store(false, Relaxed);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::EncryptionConfig;
+    use crate::kms::local::KeyringFile;
+
+    fn reach(folder: &tempfile::TempDir) -> Reach {
+        let keyring = folder.path().join("keyring");
+        KeyringFile::new(&keyring, None).unwrap().create("k").unwrap();
+        let pairs =
+            [("kms.provider", "local"), ("kms.local.keyring", keyring.to_str().unwrap()), ("kms.local.key", "k")];
+        let engine = EncryptionEngine::open(EncryptionConfig::from_pairs(pairs).unwrap()).unwrap();
+        Reach::new(engine, StoreOptions::default(), Some(2))
+    }
+
+    #[test]
+    fn a_failure_ends_what_other_threads_are_in_the_middle_of_and_nothing_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let reach = reach(&folder);
+        // A file that has no end, read block by block: for longer than any machine needs to say that another one failed.
+        let endless = || {
+            (0..60_000).find_map(|_| {
+                sleep(Duration::from_millis(1));
+                reach.check().err()
+            })
+        };
+        let (given_up, both) = (Mutex::new(None), Barrier::new(2));
+        let work = |item| {
+            both.wait();
+            if item == 0 {
+                return Err(Kind::StoreFull.error("no room is left"));
+            }
+            *given_up.lock() = endless();
+            Ok(())
+        };
+        let outcome = reach.parallel(0..2, work, |result| result);
+        assert_eq!(outcome.unwrap_err().kind(), Kind::StoreFull, "what failed, and not what was given up for it");
+        assert_eq!(given_up.lock().take().expect("it was told").kind(), Kind::State);
+        reach.parallel(0..2, |_| reach.check(), |result| result).unwrap();
     }
 }

@@ -35,7 +35,8 @@ pub struct Exposure {
 /// sidecars.
 pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result<Exposure> {
     let mut found = Exposure { root: root.clone(), data_keys: 0, files: 0, bytes: 0, problems: Vec::new() };
-    let listed = reach.list(root)?;
+    // The two kinds of file that say something of others.
+    let listed = reach.list_some(root, |object| [METADATA, sidecar::FILE_NAME].contains(&object.location.name()))?;
     let elsewhere = elsewhere(reach, root, &listed, &mut found.problems);
     let beside = beside(reach, compromised, root, &listed, &elsewhere, &mut found.problems)?;
     drop(listed);

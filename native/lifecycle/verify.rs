@@ -9,7 +9,7 @@ use super::reach::Reach;
 use super::sealed_file::{ENDS, SealedFile, THROUGH};
 use super::sidecars::{self, Sidecar, Within};
 use super::survey::OURS;
-use crate::envelope::{Head, sidecar};
+use crate::envelope::{DataKeyId, Head, sidecar};
 use crate::error::{Error, Kind, Result};
 use crate::flink::METADATA;
 use crate::store::{Location, Object};
@@ -90,9 +90,8 @@ impl Verified {
 /// it lies. Memory grows with the number of files, not with what is in them.
 pub fn verify(reach: &Reach, root: &Location, depth: Depth, manifests: Manifests) -> Result<Verified> {
     let root = if root.name() == METADATA { root.parent().unwrap_or_else(|| root.clone()) } else { root.clone() };
-    let listed: BTreeMap<Location, Object> =
-        reach.list(&root)?.into_iter().map(|object| (object.location.clone(), object)).collect();
-    let metadata: Vec<&Object> = listed.values().filter(|object| object.location.name() == METADATA).collect();
+    let listed = reach.list(&root)?;
+    let metadata: Vec<&Object> = listed.iter().filter(|object| object.location.name() == METADATA).collect();
     if metadata.is_empty() {
         return Err(Kind::NotFound.error(format_args!(
             "{root}: no {METADATA} at or below it: give the directory of a checkpoint, a savepoint, or a job"
@@ -111,49 +110,56 @@ pub fn verify(reach: &Reach, root: &Location, depth: Depth, manifests: Manifests
     loaded.sort_by(|(a, _), (b, _)| a.location.cmp(&b.location));
 
     let needs = needs(&loaded);
-    let size = |place: &Location| listed.get(place).map_or(0, |object| object.size);
+    let size = |place: &&Location| object_at(&listed, place).map_or(0, |object| object.size);
     reach.tally().expect(needs.len() as u64, needs.keys().map(size).sum());
-    let mut results: BTreeMap<Location, Result<Seen, Problem>> = BTreeMap::new();
-    let check =
-        |(place, length): (&Location, &Length)| (place.clone(), check(reach, listed.get(place), place, *length, depth));
-    reach.parallel(&needs, check, |(place, result)| {
+    let (mut results, mut heads) = (BTreeMap::new(), sidecars::Heads::default());
+    let check = |(place, length)| (place, check(reach, object_at(&listed, place), place, length, depth));
+    reach.parallel(needs.iter().map(|(place, length)| (*place, *length)), check, |(place, result)| {
         reach.tally().file();
+        let result = result.map(|(head, seen)| {
+            heads.add(place, &head);
+            seen
+        });
         results.insert(place, result);
         Ok(())
     })?;
 
-    let (mut seen, mut within) = (sidecars::Heads::default(), Within::new(reach));
+    let mut within = Within::new(reach);
     for (place, result) in &mut results {
-        if let Some(problem) = result.as_ref().ok().and_then(|file| within.check(place, file.head.bound.data_key_id)) {
+        if let Some(problem) = result.as_ref().ok().and_then(|file| within.check(place, file.data_key_id)) {
             *result = Err(problem);
         }
         if let Ok(file) = result {
             found.files += 1;
             found.bytes += file.plaintext;
-            seen.add(place, &file.head);
         }
     }
-    for (object, mut checkpoint) in loaded {
-        if let Ok(checkpoint) = &mut checkpoint {
-            checkpoint.problems.extend(within.check(&object.location, checkpoint.metadata_head.bound.data_key_id));
-            seen.add(&object.location, &checkpoint.metadata_head);
+    for (object, checkpoint) in &loaded {
+        let unopened = checkpoint.as_ref().ok().and_then(|checkpoint| {
+            heads.add(&object.location, &checkpoint.metadata_head);
             found.files += 1;
             found.bytes += checkpoint.metadata_len;
-        }
-        found.checkpoints.push(verdict(reach, object, checkpoint, &results, manifests)?);
+            within.check(&object.location, checkpoint.metadata_head.bound.data_key_id)
+        });
+        found.checkpoints.push(verdict(reach, object, checkpoint, unopened, &results, manifests)?);
     }
-    found.sidecars = sidecars::check(reach, &seen, listed.keys().filter(|place| place.name() == sidecar::FILE_NAME))?;
+    let places = listed.iter().map(|object| &object.location);
+    found.sidecars = sidecars::check(reach, &heads, places.clone().filter(|place| place.name() == sidecar::FILE_NAME))?;
     let referenced = |place: &Location| needs.contains_key(place) || place.name() == METADATA || is_ours(place);
-    found.unreferenced = listed.into_keys().filter(|place| !referenced(place)).collect();
+    found.unreferenced = places.filter(|place| !referenced(place)).cloned().collect();
     Ok(found)
 }
 
+fn object_at<'l>(listed: &'l [Object], place: &Location) -> Option<&'l Object> {
+    listed.binary_search_by(|object| object.location.cmp(place)).ok().map(|at| &listed[at])
+}
+
 /// Every file that one of the checkpoints needs, with what all of them need of it.
-fn needs(loaded: &[(&Object, Result<Checkpoint, Problem>)]) -> BTreeMap<Location, Length> {
-    let mut needs: BTreeMap<Location, Length> = BTreeMap::new();
+fn needs<'c>(loaded: &'c [(&Object, Result<Checkpoint, Problem>)]) -> BTreeMap<&'c Location, Length> {
+    let mut needs = BTreeMap::new();
     for checkpoint in loaded.iter().filter_map(|(_, checkpoint)| checkpoint.as_ref().ok()) {
         for (place, length) in &checkpoint.files {
-            let known = needs.entry(place.clone()).or_insert(*length);
+            let known = needs.entry(place).or_insert(*length);
             // Two checkpoints that contradict each other: the file is read, and each compares its own length.
             *known = known.and(*length).unwrap_or(Length::Any);
         }
@@ -161,9 +167,11 @@ fn needs(loaded: &[(&Object, Result<Checkpoint, Problem>)]) -> BTreeMap<Location
     needs
 }
 
-/// What reading a file showed.
+/// What reading a file showed, beside its head. There is one for each file.
 struct Seen {
-    head: Head,
+    data_key_id: DataKeyId,
+    /// By which a manifest knows the file.
+    commitment: [u8; 32],
     sealed_len: u64,
     /// Its verified length, or as far as it was verified.
     plaintext: u64,
@@ -177,7 +185,7 @@ fn check(
     place: &Location,
     needed: Length,
     depth: Depth,
-) -> Result<Seen, Problem> {
+) -> Result<(Head, Seen), Problem> {
     let object = match listed {
         Some(object) => object.clone(),
         None => reach.stat(place)?.ok_or_else(|| missing(place))?,
@@ -192,9 +200,12 @@ fn check(
         Depth::Through => read_through(reach, &mut file),
         Depth::Ends => file.length(),
     };
-    let head = file.head.clone();
+    let seen = |plaintext, ended, head: Head| {
+        let (data_key_id, commitment) = (head.bound.data_key_id, *head.commitment());
+        (head, Seen { data_key_id, commitment, sealed_len: object.size, plaintext, ended })
+    };
     match (read, merged) {
-        (Ok(plaintext), _) => Ok(Seen { head, sealed_len: object.size, plaintext, ended: true }),
+        (Ok(plaintext), _) => Ok(seen(plaintext, true, file.head)),
         (Err(error), Some(least)) if error.kind() == Kind::Truncated => {
             let enough = match depth {
                 Depth::Through => file.position() >= least,
@@ -205,7 +216,7 @@ fn check(
                 return Err(What::Truncated.problem(named(error)));
             }
             let plaintext = if depth == Depth::Through { file.position() } else { least };
-            Ok(Seen { head, sealed_len: object.size, plaintext, ended: false })
+            Ok(seen(plaintext, false, file.head))
         }
         (Err(error), _) => Err(named(error).into()),
     }
@@ -229,26 +240,28 @@ fn missing(place: &Location) -> Problem {
 fn verdict(
     reach: &Reach,
     metadata: &Object,
-    checkpoint: Result<Checkpoint, Problem>,
-    results: &BTreeMap<Location, Result<Seen, Problem>>,
+    checkpoint: &Result<Checkpoint, Problem>,
+    unopened: Option<Problem>,
+    results: &BTreeMap<&Location, Result<Seen, Problem>>,
     manifests: Manifests,
 ) -> Result<Verdict> {
     let directory = metadata.location.parent().unwrap_or_else(|| metadata.location.clone());
     let checkpoint = match checkpoint {
         Ok(checkpoint) => checkpoint,
         Err(problem) => {
-            let problems = vec![problem];
+            let problems = vec![problem.clone()];
             return Ok(Verdict { directory, checkpoint_id: None, files: 1, open_ended: 0, manifest: false, problems });
         }
     };
-    let (mut problems, mut open_ended) = (checkpoint.problems, 0);
-    let mut seen = vec![(&metadata.location, metadata.size, &checkpoint.metadata_head, false)];
+    let mut problems: Vec<Problem> = checkpoint.problems.iter().cloned().chain(unopened).collect();
+    let mut open_ended = 0;
+    let mut seen = vec![(&metadata.location, metadata.size, checkpoint.metadata_head.commitment(), false)];
     for (place, length) in &checkpoint.files {
         match results.get(place) {
             Some(Ok(file)) => {
                 open_ended += u64::from(!file.ended);
                 problems.extend(wrong_length(place, *length, file));
-                seen.push((place, file.sealed_len, &file.head, !file.ended));
+                seen.push((place, file.sealed_len, &file.commitment, !file.ended));
             }
             Some(Err(problem)) => problems.push(problem.clone()),
             None => problems.push(missing(place)),
@@ -256,15 +269,14 @@ fn verdict(
     }
     let manifest = match Manifest::read(reach, &directory) {
         Ok(Some(manifest)) => {
-            let replaced =
-                seen.iter().filter_map(|(place, len, head, _)| manifest.check(&directory, place, *len, head));
+            let replaced = seen.iter().filter_map(|(place, len, id, _)| manifest.check(&directory, place, *len, id));
             problems.extend(replaced);
             true
         }
         Ok(None) if manifests == Manifests::Write && problems.is_empty() => {
             let mut manifest = Manifest::default();
-            for (place, len, head, grows) in seen {
-                manifest.add(&directory, place, len, head, grows);
+            for (place, len, commitment, grows) in seen {
+                manifest.add(&directory, place, len, commitment, grows);
             }
             manifest.write(reach, &directory)?;
             true
@@ -306,10 +318,10 @@ fn wrong_length(place: &Location, needed: Length, seen: &Seen) -> Option<Problem
 }
 
 /// Directories that Flink names as those of checkpoints, and in which there is none.
-fn unfinished(root: &Location, listed: &BTreeMap<Location, Object>) -> Vec<Location> {
+fn unfinished(root: &Location, listed: &[Object]) -> Vec<Location> {
     let mut without: BTreeSet<Location> = BTreeSet::new();
-    for place in listed.keys() {
-        let mut above = place.parent();
+    for object in listed {
+        let mut above = object.location.parent();
         while let Some(directory) = above.filter(|directory| directory.below(root).is_some()) {
             if directory.name().strip_prefix("chk-").is_some_and(|number| number.parse::<u64>().is_ok()) {
                 without.insert(directory.clone());
@@ -317,7 +329,7 @@ fn unfinished(root: &Location, listed: &BTreeMap<Location, Object>) -> Vec<Locat
             above = directory.parent();
         }
     }
-    without.into_iter().filter(|directory| !listed.contains_key(&directory.join(METADATA))).collect()
+    without.into_iter().filter(|directory| object_at(listed, &directory.join(METADATA)).is_none()).collect()
 }
 
 /// Files of Sealpoint's own beside the state.
