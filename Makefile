@@ -12,7 +12,7 @@ JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
 UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud test-store kms-env store-env miri test-abi test-java test-flink soak bench sizes lint lint-features fmt header config-doc kms-doc clean
+.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud test-store kms-env store-env miri test-abi test-java test-flink soak bench sizes many-files lint lint-features fmt header config-doc kms-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,9 @@ bench: native jar ## ratios against the raw cipher and against peers, in one run
 
 sizes: ## how large the library is and how long its cold build takes, for each set of features (half an hour)
 	@tools/measure-features
+
+many-files: native ## time and memory of the tool over very many small files, FILES=1000000 by default (half an hour)
+	@tools/measure-files --cli $(CLI) --files $(or $(FILES),1000000)
 
 lint: ## formatting, clippy, generated files
 	cargo fmt --check
