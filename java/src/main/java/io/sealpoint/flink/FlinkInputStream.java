@@ -1,27 +1,54 @@
 package io.sealpoint.flink;
 
+import io.sealpoint.ArrayMode;
 import io.sealpoint.SealedInputStream;
+import io.sealpoint.SealpointEngine;
+import io.sealpoint.SealpointException;
 
 import org.apache.flink.core.fs.FSDataInputStream;
+import org.apache.flink.core.fs.Path;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 import java.io.IOException;
 
-/** A sealed file that Flink reads. */
+/**
+ * A sealed file that Flink reads. What cannot be opened is said in the log as well: where Flink downloads several files at once, the first
+ * refusal ends the others, and it may show one of those ("registry is already closed") instead.
+ */
 final class FlinkInputStream extends FSDataInputStream {
+    private static final Logger LOG = LoggerFactory.getLogger(FlinkInputStream.class);
+
     private final SealedInputStream in;
 
-    FlinkInputStream(SealedInputStream in) {
+    private FlinkInputStream(SealedInputStream in) {
         this.in = in;
+    }
+
+    static FlinkInputStream open(SealpointEngine engine, FlinkSource source, ArrayMode arrays, Path file) throws IOException {
+        try {
+            return new FlinkInputStream(SealedInputStream.open(engine, source, arrays, file.toString(), SealedPaths.subject(file)));
+        } catch (SealpointException refusal) {
+            throw said(refusal);
+        }
     }
 
     @Override
     public int read() throws IOException {
-        return in.read();
+        try {
+            return in.read();
+        } catch (SealpointException refusal) {
+            throw said(refusal);
+        }
     }
 
     @Override
     public int read(byte[] bytes, int off, int len) throws IOException {
-        return in.read(bytes, off, len);
+        try {
+            return in.read(bytes, off, len);
+        } catch (SealpointException refusal) {
+            throw said(refusal);
+        }
     }
 
     @Override
@@ -47,5 +74,10 @@ final class FlinkInputStream extends FSDataInputStream {
     @Override
     public void close() throws IOException {
         in.close();
+    }
+
+    private static SealpointException said(SealpointException refusal) {
+        LOG.error("Sealpoint refuses a file: {}", refusal.getMessage());
+        return refusal;
     }
 }

@@ -1,7 +1,6 @@
 package io.sealpoint.flink;
 
 import io.sealpoint.SealedFiles;
-import io.sealpoint.SealedInputStream;
 import io.sealpoint.SealedOutputStream;
 import io.sealpoint.Sealer;
 import io.sealpoint.SealpointEngine;
@@ -244,8 +243,7 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
     private FSDataInputStream opened(SealpointEngine engine, Path file, FSDataInputStream source) throws IOException {
         FlinkSource sealed = new FlinkSource(source, inner, file);
         try {
-            return new FlinkInputStream(
-                    SealedInputStream.open(engine, sealed, sealpoint.arrays(), file.toString(), SealedPaths.subject(file)));
+            return FlinkInputStream.open(engine, sealed, sealpoint.arrays(), file);
         } finally {
             if (sealed.lookedBeside()) {
                 sealpoint.drainLog();

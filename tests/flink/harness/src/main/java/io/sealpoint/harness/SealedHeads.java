@@ -2,14 +2,12 @@ package io.sealpoint.harness;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.stream.Stream;
 
 /** What {@code sealpoint inspect} reads in the heads of sealed files, without any key. */
 public final class SealedHeads {
@@ -36,8 +34,10 @@ public final class SealedHeads {
 
     private static JsonNode heads(Product product, Path folder) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of("inspect", "--json"));
-        try (Stream<Path> files = Files.walk(folder)) {
-            files.filter(file -> Files.isRegularFile(file) && size(file) > 0).forEach(file -> command.add(file.toString()));
+        for (Path file : Folders.files(folder)) {
+            if (Files.size(file) > 0) {
+                command.add(file.toString());
+            }
         }
         return Rest.JSON.readTree(product.run(command.toArray(String[]::new)));
     }
@@ -49,13 +49,5 @@ public final class SealedHeads {
     public static Wrap wrap(Product product, Path file) throws IOException, InterruptedException {
         JsonNode slots = Rest.JSON.readTree(product.run("inspect", "--json", file.toString())).get(0).get("slots");
         return new Wrap(slots.get(0).get("key").asText(), slots.get(0).get("version").asText());
-    }
-
-    private static long size(Path file) {
-        try {
-            return Files.size(file);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
     }
 }
