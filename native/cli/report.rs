@@ -201,7 +201,9 @@ impl Reported {
                 needs.needed.live + needs.unproven.iter().map(|unproven| unproven.amount.live).sum::<u64>(),
             );
         } else if self.report.is_partial() {
-            println!("whether {name} is needed cannot be said: not every file could be looked into (see above)");
+            println!(
+                "whether {name} is needed cannot be said: not every file and sidecar could be looked into (see above); `sealpoint rewrap` mends sidecars"
+            );
         } else {
             println!(
                 "nobody needs {name} here: {} files under it open otherwise too, which was seen with each of their {} sets of slots",

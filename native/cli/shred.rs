@@ -113,9 +113,9 @@ fn print_plan(arguments: &Arguments, shredding: &Shredding) {
         println!("files of tenant '{tenant}' have slots under these keys too, which stay, and open them still:");
         print_rows(&kept);
     }
-    let unknown = shredding.report.unreadable.count + shredding.report.foreign.count;
+    let unknown = shredding.report.not_looked_into();
     if unknown > 0 {
-        println!("{unknown} files or directories could not be looked into: they may be the tenant's too");
+        println!("{unknown} files, directories or sidecars could not be looked into: they may be the tenant's too");
     }
 }
 
@@ -155,7 +155,7 @@ fn in_json(shredding: &Shredding, outcomes: &[(String, Result<Destruction>)]) ->
         "keys": shredding.keys().map(|(provider, key)| json!({"provider": provider, "key": key})).collect::<Vec<_>>(),
         "lost": rows(&mut shredding.lost()),
         "kept": rows(&mut shredding.kept()),
-        "not_looked_into": shredding.report.unreadable.count + shredding.report.foreign.count,
+        "not_looked_into": shredding.report.not_looked_into(),
         "checkpoints": checkpoints.map_or(0, |checkpoints| checkpoints.count),
         "outcomes": outcomes.iter().map(outcome).collect::<Vec<_>>(),
     })

@@ -83,6 +83,22 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>> {
 /// What can be read of a sidecar that may be damaged: all that [`find`] would give, and whatever stands before the damage.
 /// An error says what is wrong with it.
 pub fn salvage(bytes: &[u8]) -> (Vec<Entry>, Result<()>) {
+    let (entries, walked, sound) = lenient(bytes);
+    (entries, walked.and(sound))
+}
+
+/// What readers find in a sidecar that may be damaged: all that [`find`] would give, and nothing else. An error says what is
+/// wrong with it.
+pub fn found(bytes: &[u8]) -> (Vec<Entry>, Result<()>) {
+    let (entries, walked, sound) = lenient(bytes);
+    match walked {
+        Ok(()) => (entries, sound),
+        Err(error) => (Vec::new(), Err(error)),
+    }
+}
+
+/// The entries up to a damage of the whole, without those that are damaged themselves; and what is wrong with each.
+fn lenient(bytes: &[u8]) -> (Vec<Entry>, Result<()>, Result<()>) {
     let (mut entries, mut sound) = (Vec::new(), Ok(()));
     let walked = walk(bytes, |id, section| {
         match Entry::new(id, section.to_vec()) {
@@ -91,7 +107,7 @@ pub fn salvage(bytes: &[u8]) -> (Vec<Entry>, Result<()>) {
         }
         Ok(())
     });
-    (entries, walked.and(sound))
+    (entries, walked, sound)
 }
 
 /// The entry of one data key. What the sidecar holds besides must be well-formed too, but for the slots of other keys,
@@ -172,6 +188,7 @@ mod tests {
             for cut in 0..bytes.len() {
                 let (saved, error) = salvage(&bytes[..cut]);
                 assert!(entries.starts_with(&saved) && error.unwrap_err().kind() == Kind::Malformed, "cut at {cut}");
+                assert!(found(&bytes[..cut]).0.is_empty(), "cut at {cut}: no reader finds any");
                 assert_eq!(decode(&bytes[..cut]).unwrap_err().kind(), Kind::Malformed, "cut at {cut}");
                 assert!(find(&bytes[..cut], DataKeyId::from_bytes([1; 16])).is_err(), "cut at {cut}");
             }
@@ -199,7 +216,8 @@ mod tests {
         let mut bad = good.clone();
         bad[36] = 9;
         assert_eq!(find(&bad, entry(2).data_key_id).unwrap(), Some(entry(2)));
-        let (saved, error) = salvage(&bad);
-        assert_eq!((saved, error.unwrap_err().kind()), (vec![entry(2)], Kind::Malformed));
+        for (entries, error) in [salvage(&bad), found(&bad)] {
+            assert_eq!((entries, error.unwrap_err().kind()), (vec![entry(2)], Kind::Malformed));
+        }
     }
 }

@@ -73,7 +73,7 @@ impl<'a> Within<'a> {
         self.directories.entry(directory.clone()).or_insert_with(|| {
             let bytes = reach.small(&directory.join(sidecar::FILE_NAME)).ok().flatten();
             // What is wrong with it is told where sidecars are checked.
-            let entries = bytes.and_then(|bytes| sidecar::decode(&bytes).ok()).unwrap_or_default();
+            let entries = bytes.map(|bytes| sidecar::found(&bytes).0).unwrap_or_default();
             entries.iter().map(|entry| entry.data_key_id).collect()
         })
     }
@@ -97,13 +97,8 @@ pub fn check<'a>(reach: &Reach, heads: &Heads, listed: impl Iterator<Item = &'a 
 
 fn entries(reach: &Reach, heads: &Heads, location: &Location, bytes: &[u8]) -> Sidecar {
     let mut found = Sidecar { location: location.clone(), entries: 0, unused: 0, problems: Vec::new() };
-    let entries = match sidecar::decode(bytes) {
-        Ok(entries) => entries,
-        Err(error) => {
-            found.problems.push(error.at(location).into());
-            return found;
-        }
-    };
+    let (entries, sound) = sidecar::found(bytes);
+    found.problems.extend(sound.err().map(|error| error.at(location).into()));
     found.entries = entries.len() as u64;
     for entry in entries {
         let Some(head) = heads.by_key.get(&entry.data_key_id) else {

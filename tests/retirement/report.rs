@@ -222,6 +222,51 @@ fn a_sidecar_that_does_not_open_is_no_reason_to_do_without_a_version() {
 }
 
 #[test]
+fn what_a_damaged_sidecar_does_not_say_makes_no_version_look_needless() {
+    let fixture = Fixture::new(&["common"]);
+    // Two data keys, which the sidecar has under version 2; version 1, which the files name, is disabled.
+    for name in ["f", "g"] {
+        fixture.seal(&fixture.engine(), &format!("common/{name}"), b"state");
+    }
+    let folder = fixture.store().join("common");
+    let place = fixture.place("");
+    fixture.rotate("common");
+    fixture.rewrap(&fixture.engine(), &folder, &[folder.join("f"), folder.join("g")]);
+    let name = |version| format!("{}@{version}", key_of("common"));
+    let retire = |version| fixture.run(&["retire", "--settle", "0 s", &name(version), &place]);
+    retire(1).ended(0, &["is disabled"]);
+    fixture.rotate("common");
+    let sidecar = folder.join(".sealpoint-keys");
+    let good = fs::read(&sidecar).unwrap();
+    // The number of slots of the first entry: readers find the other one still.
+    let mut one = good.clone();
+    one[36] = 9;
+    // The whole is cut, and a length in it leads nowhere: readers find none.
+    let (cut, mut broken) = (good[..good.len() - 1].to_vec(), good.clone());
+    broken[32] = 9;
+    for (bytes, needed, words) in [
+        (&good, 2, "is needed by 2 files"),
+        (&one, 1, "is needed by 1 files"),
+        (&cut, 0, "cannot be said"),
+        (&broken, 0, "cannot be said"),
+    ] {
+        fs::write(&sidecar, bytes).unwrap();
+        fixture.run(&["report", "--needs", &name(2), &place]).ended(3, &[words]);
+        let json = fixture.run(&["report", "--needs", &name(2), "--json", &place]).ended(3, &[]).json();
+        let counted = |name: &str| json[name]["count"].as_u64().unwrap();
+        assert_eq!(json["needs"]["files"]["files"], needed, "{json}");
+        assert_eq!((counted("unopenable"), counted("broken_sidecars")), (2 - needed, u64::from(bytes != &good)));
+        retire(2).ended(3, &["stays enabled"]);
+        assert!(fixture.is_enabled("common", 2));
+    }
+    // Mended, it can be renewed from, and then the version goes.
+    fs::write(&sidecar, &good).unwrap();
+    fixture.run(&["rewrap", &place]).ended(0, &["2 renewed"]);
+    retire(2).ended(0, &["is disabled"]);
+    fixture.run(&["open", "--verify", &fixture.place("common/f")]).ended(0, &["verified"]);
+}
+
+#[test]
 fn that_a_sidecar_opens_in_one_folder_says_nothing_of_another() {
     let fixture = Fixture::new(&["common"]);
     let engine = fixture.engine();

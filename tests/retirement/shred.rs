@@ -1,5 +1,7 @@
 //! A tenant's keys are destroyed only after its name was given, and nobody else's with them.
 
+use std::fs;
+
 use crate::fixture::{Fixture, metadata};
 
 fn fixture() -> Fixture {
@@ -57,6 +59,24 @@ fn a_key_that_serves_others_too_is_not_destroyed() {
     // The other way round it may go, but what is under the key that stays opens still.
     let ran = fixture.run(&["shred", "--tenant", "a", "--confirm", "a", &place]);
     ran.ended(3, &["which stay, and open them still", "key local 'key-of-a' is destroyed"]);
+}
+
+#[test]
+fn what_could_not_be_looked_into_is_counted_for_people_and_programs() {
+    let fixture = fixture();
+    let sealed = fs::read(fixture.store().join("a/chk-1/f")).unwrap();
+    let (mut foreign, mut malformed) = (sealed.clone(), sealed);
+    (foreign[8], malformed[10]) = (9, 1);
+    for (name, bytes) in [("foreign", &foreign[..]), ("malformed", &malformed), (".sealpoint-keys", b"no sidecar")] {
+        fs::write(fixture.store().join("a/chk-1").join(name), bytes).unwrap();
+    }
+    let shred = |more: &[&str]| fixture.run(&[&["shred", "--tenant", "a", &fixture.place("")], more].concat());
+    let json = shred(&["--dry-run", "--json"]).ended(0, &[]).json();
+    assert_eq!((&json["not_looked_into"], &json["outcomes"]), (&3.into(), &serde_json::json!([])), "{json}");
+    shred(&["--dry-run"]).ended(0, &["3 files, directories or sidecars could not be looked into"]);
+    assert!(fixture.has_key("a"));
+    let json = shred(&["--confirm", "a", "--json"]).ended(0, &[]).json();
+    assert_eq!((&json["not_looked_into"], &json["outcomes"][0]["destroyed"]), (&3.into(), &true.into()), "{json}");
 }
 
 #[test]

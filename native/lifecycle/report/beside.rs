@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::envelope::DataKeyId;
 use crate::envelope::sidecar::{self, Entry};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::lifecycle::Few;
 use crate::store::{Location, Store};
 
@@ -43,7 +43,7 @@ impl Beside {
         found
     }
 
-    /// Those that could not be read, which readers pass over as well.
+    /// Those that could not be read, or not all of whose entries could: what these open, and under which keys, is not known.
     pub fn broken(self) -> Few<Error> {
         self.broken.into_inner()
     }
@@ -63,21 +63,15 @@ impl Beside {
 
     async fn read(&self, directory: &Location) -> Sidecar {
         let place = directory.join(sidecar::FILE_NAME);
-        match self.decode(&place).await {
-            Ok(entries) => entries.into_iter().map(|entry| (entry.data_key_id, Arc::new(entry))).collect(),
-            Err(error) => {
-                self.broken.lock().push(error.at(&place));
-                Sidecar::new()
-            }
+        let (entries, sound) = match self.store.read_versioned(&place).await {
+            Ok(None) => return Sidecar::new(),
+            Ok(Some((bytes, _))) => sidecar::found(&bytes),
+            Err(error) if error.kind() == Kind::NotFound => return Sidecar::new(),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        if let Err(error) = sound {
+            self.broken.lock().push(error.at(&place));
         }
-    }
-
-    async fn decode(&self, place: &Location) -> Result<Vec<Entry>> {
-        match self.store.read_versioned(place).await {
-            Ok(None) => Ok(Vec::new()),
-            Ok(Some((bytes, _))) => sidecar::decode(&bytes),
-            Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        entries.into_iter().map(|entry| (entry.data_key_id, Arc::new(entry))).collect()
     }
 }

@@ -58,7 +58,7 @@ pub struct Report {
     pub unreadable: Few<Error>,
     /// Files that went away while they were looked at.
     pub gone: u64,
-    /// Sidecars that are damaged or could not be read.
+    /// Sidecars that are damaged or could not be read: which keys files need for what they hold, is not known.
     pub broken_sidecars: Few<Error>,
     /// Why key services did not say what became of their versions.
     pub silent: Vec<Error>,
@@ -104,7 +104,12 @@ pub struct Needed<'a> {
 impl Report {
     /// True unless everything that lies there could be looked into.
     pub fn is_partial(&self) -> bool {
-        !self.unreadable.is_empty() || !self.foreign.is_empty()
+        self.not_looked_into() > 0
+    }
+
+    /// Files, directories and sidecars that could not be looked into.
+    pub fn not_looked_into(&self) -> u64 {
+        self.unreadable.count + self.foreign.count + self.broken_sidecars.count
     }
 
     /// All sealed files.
