@@ -116,7 +116,15 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
         }
         confirm(&name.to_string(), arguments.confirm.as_deref())?;
     }
-    candidate.set_enabled(engine, false)?;
+    if arguments.force {
+        candidate.set_enabled(engine, false)?;
+    } else if let Some(other) = candidate.disable(engine, &reported.report)? {
+        let why = format!(
+            "{other}, which opens files in its stead, was disabled meanwhile: {name} is enabled again; ask once more who needs it"
+        );
+        say(arguments, Some(&reported), "needed", &why);
+        return Ok(Answer::No);
+    }
     let done = format!("{name} is disabled; `sealpoint retire --undo {name}` enables it again");
     say(arguments, (!shown).then_some(&reported), "disabled", &done);
     Ok(Answer::Yes)

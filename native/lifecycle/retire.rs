@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::EncryptionConfig;
 use crate::engine::EncryptionEngine;
 use crate::error::{Error, Kind, Result};
+use crate::keys::Wrapping;
 use crate::kms::KeyVersion;
 use crate::lifecycle::kek::{Kek, KekName, Keks};
+use crate::lifecycle::report::{Report, Row};
 
 /// A version that is to be disabled or enabled.
 #[derive(Debug)]
@@ -80,6 +82,25 @@ impl Candidate {
     /// Proves that this process may disable it, by enabling it as it is.
     pub fn check_permission(&self, engine: &EncryptionEngine) -> Result<()> {
         self.set_enabled(engine, true)
+    }
+
+    /// Disables the version, which nobody needs by this report; nothing if that is still so afterwards. Otherwise somebody
+    /// disabled meanwhile what opens files in its stead, who may have counted on this one in turn: it is enabled again, and
+    /// the other one told.
+    pub fn disable(&self, engine: &EncryptionEngine, report: &Report) -> Result<Option<Wrapping>> {
+        self.set_enabled(engine, false)?;
+        let keks = engine.wait(Keks::ask(engine.keys().clients()));
+        let lost = report.rows.iter().find(|row| {
+            row.state.opens() && !self.name.names(&row.wrapping) && !keks.state(&row.tenant, &row.wrapping).opens()
+        });
+        let Some(Row { wrapping, .. }) = lost else { return Ok(None) };
+        self.set_enabled(engine, true).map_err(|error| {
+            error.at(format_args!(
+                "{wrapping} does not open files any more either, and {0} could not be enabled again (`sealpoint retire --undo {0}`)",
+                self.name
+            ))
+        })?;
+        Ok(Some(wrapping.clone()))
     }
 
     /// Disables it, or enables it again.

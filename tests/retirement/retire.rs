@@ -3,6 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
+use sealpoint::lifecycle::progress::Progress;
+use sealpoint::lifecycle::report::{self, Options};
+use sealpoint::lifecycle::retire::Candidate;
+use sealpoint::store::Location;
+
 use crate::fixture::{Fixture, key_of};
 
 const NAME: &str = "key-of-common@1";
@@ -103,12 +108,31 @@ fn what_cannot_be_retired_is_said_with_the_reason() {
     retire(NAME, &fixture.place("nowhere")).ended(1, &["there is no file at or below it"]);
     fixture.run(&["retire", NAME]).ended(2, &["<URI>"]);
     fixture.run(&["retire", "--undo", "key-of-common@9"]).ended(1, &["has no version '9'"]);
+    retire(NAME, "s4://bucket/x").ended(2, &["did you mean s3?"]);
+    std::fs::create_dir(fixture.store().join("plain")).unwrap();
+    std::fs::write(fixture.store().join("plain/f"), "in clear").unwrap();
+    retire(NAME, &fixture.place("plain")).ended(1, &["none of its 1 files is sealed"]);
     rewrap(&fixture);
     let mut newer = std::fs::read(fixture.store().join("common/f")).unwrap();
     newer[8] = 9;
     std::fs::write(fixture.store().join("common/newer"), newer).unwrap();
     retire(NAME, &place).ended(3, &["cannot be said", "stays enabled"]);
     assert!(fixture.is_enabled("common", 1));
+}
+
+#[test]
+fn a_file_that_is_being_written_counts_as_far_as_it_says_what_it_needs() {
+    let fixture = fixture();
+    let (place, whole) = (fixture.place(""), std::fs::read(fixture.store().join("common/f")).unwrap());
+    rewrap(&fixture);
+    // Its head is there, in a folder without a sidecar.
+    std::fs::create_dir(fixture.store().join("new")).unwrap();
+    let begun = fixture.store().join("new/begun");
+    std::fs::write(&begun, &whole[..whole.len() - 1]).unwrap();
+    fixture.run(&["retire", "--settle", "0 s", NAME, &place]).ended(3, &["new/begun", "is needed by 1 files"]);
+    // What has no whole head yet is said; past the settle time it is under another version.
+    std::fs::write(&begun, &whole[..30]).unwrap();
+    fixture.run(&["retire", "--settle", "0 s", NAME, &place]).ended(0, &["1 files end in their head", "is disabled"]);
 }
 
 #[test]
@@ -122,4 +146,42 @@ fn of_two_key_services_with_a_key_of_one_name_none_is_taken_for_the_other() {
     let ran = fixture.run(&["retire", "--force", "--confirm", NAME, NAME, &fixture.place("")]);
     ran.ended(2, &["two key services have a key 'key-of-common'"]);
     assert!(fixture.is_enabled("common", 1));
+}
+
+#[test]
+fn of_two_versions_that_are_retired_at_once_each_because_of_the_other_one_stays() {
+    let fixture = Fixture::new(&["common", "other"]);
+    let config = format!(
+        "kms.provider = 'local'\nkms.local.keyring = '{}'\nkms.local.key = '{}'\n\
+         kms.fallbacks = 'second'\nkms.require = 'all'\nkms.fallback.second.local.key = '{}'\n",
+        fixture.path("keyring").display(),
+        key_of("common"),
+        key_of("other")
+    );
+    std::fs::write(fixture.path("sealpoint.toml"), config).unwrap();
+    fixture.seal(&fixture.engine(), "common/f", b"state");
+    fixture.rotate("common");
+    fixture.rotate("other");
+    let place = fixture.place("common");
+    // One has looked: the file opens by the other version.
+    let engine = fixture.engine();
+    let candidate = Candidate::find(&engine, &NAME.parse().unwrap()).unwrap();
+    let options = Options { needs: Some(candidate.name.clone()), ..Options::default() };
+    let roots = [Location::parse(&place).unwrap()];
+    let report = report::report(&engine, &roots, &options, &Progress::default(), |_| Ok(())).unwrap();
+    assert!(report.needs.as_ref().unwrap().nobody() && !report.is_partial());
+    // Then somebody retires that one, counting on the first.
+    fixture.run(&["retire", "--settle", "0 s", "key-of-other@1", &place]).ended(0, &["is disabled"]);
+    let relied_on = candidate.disable(&engine, &report).unwrap().expect("it is told");
+    assert_eq!((relied_on.kek.as_str(), relied_on.version.as_str()), ("key-of-other", "1"));
+    assert!(fixture.is_enabled("common", 1) && !fixture.is_enabled("other", 1));
+    fixture.run(&["open", "--verify", &fixture.place("common/f")]).ended(0, &["verified"]);
+    fixture.run(&["retire", "--settle", "0 s", NAME, &place]).ended(3, &["is needed by 1 files"]);
+    // Once nothing has changed meanwhile, it is disabled.
+    rewrap(&fixture);
+    let engine = fixture.engine();
+    let candidate = Candidate::find(&engine, &NAME.parse().unwrap()).unwrap();
+    let report = report::report(&engine, &roots, &options, &Progress::default(), |_| Ok(())).unwrap();
+    assert_eq!(candidate.disable(&engine, &report).unwrap(), None);
+    assert!(!fixture.is_enabled("common", 1));
 }
