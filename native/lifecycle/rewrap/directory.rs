@@ -98,6 +98,10 @@ impl Rewrap<'_> {
                 self.write(outcome, store, (directory, groups), std::mem::take(&mut batch), &[]).await?;
             }
         }
+        // Renewing may have taken hours.
+        if droppable.is_some_and(|(_, listed)| !sidecar::is_fresh(listed)) {
+            drop.clear();
+        }
         if is_broken && !all_renewed {
             // What is left of it may be all that there is of what was not renewed.
             let error = Kind::State.error("it is damaged, and stays as it is: not all keys for it could be renewed");

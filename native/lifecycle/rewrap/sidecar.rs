@@ -48,11 +48,16 @@ pub async fn read(store: &Store, directory: &Location) -> Result<Content> {
 /// True if entries of this sidecar that no file of a listing begun at `listed` needs, may go. A listing that took long tells
 /// too little of the files that are there now.
 pub async fn is_settled(store: &Store, directory: &Location, listed: SystemTime) -> Result<bool> {
-    if listed.elapsed().is_ok_and(|spent| spent >= SETTLED) {
+    if !is_fresh(listed) {
         return Ok(false);
     }
     let there = store.stat(&sidecar_in(directory)).await?;
     Ok(there.is_some_and(|object| object.modified + SETTLED < listed))
+}
+
+/// True as long as a listing begun then says enough of the files that are there now.
+pub fn is_fresh(listed: SystemTime) -> bool {
+    listed.elapsed().is_ok_and(|spent| spent < SETTLED)
 }
 
 /// Puts what was renewed into the sidecar of a directory, takes out what `drop` names, and reads it back; true if anything
