@@ -80,11 +80,13 @@ SOAK_CASES   ?= 20000
 SOAK_SECONDS ?= 300
 SOAK_KILLS   ?= 20
 SOAK_OUTAGE  ?= 60
+SOAK_THROTTLED ?= 60
 SOAK_RUST    := --release --test engine --test format_streams --test format_hostile --test format_second_decoder
 
 soak: tools jar kms-env ## what takes long: property tests at length, a nearly full heap, kill cycles
 	cargo test $(SOAK_RUST) --no-run
 	timeout 20m env PROPTEST_CASES=$(SOAK_CASES) cargo test $(SOAK_RUST)
+	timeout 10m env SOAK_THROTTLED=$(SOAK_THROTTLED) cargo test --test kms vault::throttled
 	timeout 15m $(MVN) -f java/pom.xml test -Dtest=SoakTest -Dsoak.seconds=$(SOAK_SECONDS) -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
 	timeout 25m $(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST) -Dit.test='SealedStateIT#a_task_manager_killed*' -Dkills=$(SOAK_KILLS)
 	timeout 25m $(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST) -Dit.test=KeyServiceIT -Doutage.seconds=$(SOAK_OUTAGE)

@@ -1,9 +1,11 @@
 //! `sealpoint recover`: after a key fell into other hands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use sealpoint::clock::SystemClock;
+use sealpoint::config;
 use sealpoint::error::{Kind, Result};
 use sealpoint::kms::over::{self, Surroundings};
 use sealpoint::lifecycle::Reach;
@@ -22,7 +24,8 @@ use crate::verify::problems_in_json;
 #[command(after_help = "\
 Says what the key can open, rotates it unless that is done already, and seals every place that holds anything under it anew
 below DST, under its name. Nothing is deleted: restore from DST, and then delete the old state, which stays readable for
-whoever has the key.
+whoever has the key. A version that a data key was rewrapped by leaves no trace where the .sealpoint-keys was deleted since:
+without a version, all that was ever under the key counts.
 
 Exit status: 0 all is under new keys; 3 something could not be sealed anew, as was said; 1 it failed.
 
@@ -40,6 +43,9 @@ pub struct Recover {
     /// Where the state under new keys goes
     #[arg(long, value_name = "DST", required_unless_present = "dry_run")]
     to: Option<String>,
+    /// How long to wait for a key service that throttles or is away, without any success
+    #[arg(long, value_name = "TIME", value_parser = config::duration, default_value = "3 min")]
+    patience: Duration,
     /// Say what the key can open, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -81,7 +87,8 @@ pub fn run(arguments: &Recover) -> Result<Answer> {
 
 fn reach(arguments: &Recover) -> Result<Arc<Reach>> {
     let threads = arguments.reporting.threads.map(usize::from);
-    let reach = Arc::new(Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads));
+    let reach = Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads);
+    let reach = Arc::new(reach.patient(arguments.patience));
     output::stop_on_signal(&reach)?;
     Ok(reach)
 }

@@ -1,8 +1,10 @@
 //! `sealpoint reencrypt`: the same state under new keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use sealpoint::config;
 use sealpoint::error::Result;
 use sealpoint::lifecycle::Reach;
 use sealpoint::lifecycle::reencrypt::{Plan, Reencrypted};
@@ -35,6 +37,9 @@ pub struct Reencrypt {
     /// Say what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// How long to wait for a key service that throttles or is away, without any success
+    #[arg(long, value_name = "TIME", value_parser = config::duration, default_value = "3 min")]
+    patience: Duration,
     /// A checkpoint, a savepoint, or a directory of sealed files
     #[arg(value_name = "SRC")]
     source: String,
@@ -47,7 +52,8 @@ pub struct Reencrypt {
 pub fn run(arguments: &Reencrypt) -> Result<Answer> {
     let (source, destination) = (target::location(&arguments.source)?, target::location(&arguments.destination)?);
     let threads = arguments.reporting.threads.map(usize::from);
-    let reach = Arc::new(Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads));
+    let reach = Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads);
+    let reach = Arc::new(reach.patient(arguments.patience));
     output::stop_on_signal(&reach)?;
     let progress = Progress::of(&reach, &arguments.reporting);
     let plan = Plan::new(&reach, &source, &destination)?;

@@ -1,8 +1,10 @@
 //! `sealpoint rewrap`: data keys under a new version of a key, or under another key, without touching the files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use sealpoint::config;
 use sealpoint::error::{Error, Kind, Result};
 use sealpoint::keys;
 use sealpoint::lifecycle::progress::Progress;
@@ -37,6 +39,9 @@ pub struct Rewrap {
     /// The most calls a second to key services
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     kms_rate: Option<u32>,
+    /// How long to wait for a key service that throttles or is away, without any success
+    #[arg(long, value_name = "TIME", value_parser = config::duration, default_value = "3 min")]
+    patience: Duration,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +62,7 @@ pub fn run(arguments: &Rewrap) -> Result<Answer> {
         again: arguments.again,
         kms_rate: arguments.kms_rate,
         store: arguments.target.store_options(),
-        ..Options::default()
+        patience: arguments.patience,
     };
     let engine = arguments.target.engine()?;
     let progress = Arc::new(Progress::default());

@@ -25,4 +25,5 @@ pub mod tally;
 pub mod verify;
 
 pub use few::Few;
+pub use patience::PATIENCE;
 pub use reach::Reach;

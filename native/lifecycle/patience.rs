@@ -1,5 +1,7 @@
 //! Asking a key service again for as long as it may come back: what takes hours should not end at a minute's throttling.
 
+use std::ops::ControlFlow;
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -7,8 +9,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::Result;
 
+/// How long it is unless somebody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How soon a pause ends in which somebody gives up.
+const NOTICED: Duration = Duration::from_millis(100);
 
 /// For how long, from the last success of anyone who shares it on, failures that may pass are not believed.
 #[derive(Debug)]
@@ -26,21 +33,47 @@ impl Patience {
     pub async fn with<T>(&self, mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match work().await {
-                Err(error) if error.may_pass() => error,
-                outcome => {
-                    *self.since.lock() = None;
-                    return outcome;
-                }
-            };
-            let since = *self.since.lock().get_or_insert_with(Instant::now);
-            let wait = error.retry_after().unwrap_or_default().max(pause);
-            if since.elapsed() + wait > self.limit {
-                return Err(error);
+            match self.after(work().await, &mut pause) {
+                ControlFlow::Break(outcome) => return outcome,
+                ControlFlow::Continue(wait) => sleep(wait).await,
             }
-            sleep(wait).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// The same on a thread that may wait, until `check` fails.
+    pub fn blocking<T>(&self, check: impl Fn() -> Result<()>, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut wait = match self.after(work(), &mut pause) {
+                ControlFlow::Break(outcome) => return outcome,
+                ControlFlow::Continue(wait) => wait,
+            };
+            while !wait.is_zero() {
+                check()?;
+                let part = wait.min(NOTICED);
+                thread::sleep(part);
+                wait -= part;
+            }
+            check()?;
+        }
+    }
+
+    /// Whether that is the outcome, or after which pause to try again.
+    fn after<T>(&self, outcome: Result<T>, pause: &mut Duration) -> ControlFlow<Result<T>, Duration> {
+        let error = match outcome {
+            Err(error) if error.may_pass() => error,
+            outcome => {
+                *self.since.lock() = None;
+                return ControlFlow::Break(outcome);
+            }
+        };
+        let since = *self.since.lock().get_or_insert_with(Instant::now);
+        let wait = error.retry_after().unwrap_or_default().max(*pause);
+        if since.elapsed() + wait > self.limit {
+            return ControlFlow::Break(Err(error));
+        }
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        ControlFlow::Continue(wait)
     }
 }
 
@@ -69,6 +102,21 @@ mod tests {
         let (outcome, took) = run(&patience, 60, Kind::KmsThrottled);
         assert!(outcome.is_ok() && (60..=70).contains(&took), "{outcome:?} after {took}");
         assert_eq!(run(&patience, 60, Kind::KeyDisabled).1, 0);
+    }
+
+    #[test]
+    fn whoever_waits_may_be_told_to_give_up_and_none_means_none() {
+        let away = || Err::<(), _>(Kind::KmsUnavailable.error("away"));
+        let given_up = || Err(Kind::State.error("interrupted"));
+        let patience = Patience::new(Duration::from_secs(3600));
+        assert_eq!(patience.blocking(given_up, away).unwrap_err().kind(), Kind::State);
+        let mut tries = 0;
+        let third = || {
+            tries += 1;
+            if tries < 3 { away() } else { Ok(()) }
+        };
+        patience.blocking(|| Ok(()), third).unwrap();
+        assert_eq!(Patience::new(Duration::ZERO).blocking(|| Ok(()), away).unwrap_err().kind(), Kind::KmsUnavailable);
     }
 
     #[test]

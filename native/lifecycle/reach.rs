@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 
+use super::patience::Patience;
 use super::tally::Tally;
 use crate::engine::EncryptionEngine;
 use crate::envelope::DataKeyId;
@@ -26,6 +28,7 @@ pub struct Reach {
     /// What is done on several threads at the moment has failed on one of them.
     failed: AtomicBool,
     tally: Tally,
+    patience: Patience,
 }
 
 impl Reach {
@@ -41,7 +44,20 @@ impl Reach {
             stopped: Arc::default(),
             failed: AtomicBool::new(false),
             tally: Tally::default(),
+            patience: Patience::new(Duration::ZERO),
         }
+    }
+
+    /// Sits out for so long what may pass by itself at a key service; without this, not at all.
+    #[must_use]
+    pub fn patient(mut self, limit: Duration) -> Reach {
+        self.patience = Patience::new(limit);
+        self
+    }
+
+    /// What takes a key, and is tried again as long as [patience](Self::patient) lasts.
+    pub fn with_key<T>(&self, work: impl FnMut() -> Result<T>) -> Result<T> {
+        self.patience.blocking(|| self.check(), work)
     }
 
     /// Who has the keys.
@@ -155,7 +171,6 @@ impl Reach {
 mod tests {
     use std::sync::Barrier;
     use std::thread::sleep;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::EncryptionConfig;

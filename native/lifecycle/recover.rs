@@ -87,7 +87,8 @@ fn elsewhere(reach: &Reach, root: &Location, listed: &[Object], problems: &mut V
 
 /// Refuses to seal at this place as long as what is sealed there could be opened with the compromised key.
 pub fn check_sealing(reach: &Reach, compromised: &KekName, place: &Location) -> Result<()> {
-    let sealing = reach.engine().sealer(&place.uri(), None)?;
+    let uri = place.uri();
+    let sealing = reach.with_key(|| reach.engine().sealer(&uri, None))?;
     let Parsed::Complete(head) = Head::parse(sealing.head())? else {
         return Err(Kind::Internal.error("a head was sealed that does not parse: report it"));
     };

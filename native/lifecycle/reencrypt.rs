@@ -125,6 +125,7 @@ impl Plan {
                             })?;
                         }
                     }
+                    Err(problem) if problem.what == What::Unchecked => return Err(unfinished(problem.error)),
                     Err(problem) => problems.push(problem),
                 }
                 Ok(())
@@ -162,6 +163,10 @@ impl Plan {
             let place = &object.location;
             let ours = place.name().starts_with(OURS);
             if !ours && expected.binary_search(&place).is_err() && !metadata.contains(place) {
+                // It may be what a checkpoint needs whose metadata could not be read just now.
+                if let Some(problem) = self.problems.first() {
+                    return Err(problem.error.clone());
+                }
                 return Err(Kind::InvalidArgument.error(format_args!(
                     "{place} is in the way: {} must be empty, or hold what an earlier run of the same command left",
                     self.target
@@ -248,10 +253,22 @@ impl Reencrypted {
             Ok(true) => self.kept += 1,
             Ok(false) => self.files += 1,
             // The store, the key service, an interruption: the next file would fare no better.
-            Err(problem) if problem.what == What::Unchecked => return Err(problem.error),
+            Err(problem) if problem.what == What::Unchecked => return Err(unfinished(problem.error)),
             Err(problem) => self.problems.push(problem),
         }
         Ok(())
+    }
+}
+
+/// What ended it, and how it goes on.
+fn unfinished(error: Error) -> Error {
+    match error.kind() {
+        // An interruption says so itself.
+        Kind::State => error,
+        kind => kind.error(format_args!(
+            "{}; what is done stays: once that is put right, run the same again, and it goes on where it was",
+            error.message()
+        )),
     }
 }
 

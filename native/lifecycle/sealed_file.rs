@@ -39,7 +39,8 @@ impl<'a> SealedFile<'a> {
             reach.needs_sidecar(head.bound.data_key_id);
             beside(reach, location, place)
         };
-        let opening = reach.engine().opener_beside(&head, &location.uri(), None, &mut beside)?;
+        let uri = location.uri();
+        let opening = reach.with_key(|| reach.engine().opener_beside(&head, &uri, None, &mut beside))?;
         check_name(&head, location.name()).map_err(|error| What::Swapped.problem(named(error)))?;
         Ok(SealedFile { head, stream: OpenStream::new(source, opening), size: object.size })
     }

@@ -32,7 +32,8 @@ pub struct SealedWriter<'a> {
 impl<'a> SealedWriter<'a> {
     /// Begins a file at this place, of the tenant that the place belongs to, bound to `subject` if there is one.
     pub fn new(reach: &'a Reach, location: &Location, subject: Option<&str>) -> Result<SealedWriter<'a>> {
-        let sealing = reach.engine().sealer(&location.uri(), subject)?;
+        let uri = location.uri();
+        let sealing = reach.with_key(|| reach.engine().sealer(&uri, subject))?;
         let Parsed::Complete(head) = Head::parse(sealing.head())? else {
             return Err(Kind::Internal.error("a head was sealed that does not parse: report it"));
         };

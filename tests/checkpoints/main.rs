@@ -1,6 +1,7 @@
 //! Whole checkpoints: `sealpoint verify` names everything that is wrong with one and nothing else, and `sealpoint reencrypt`
 //! gives the same state under new keys, however often it is broken off.
 
+mod bad_input;
 mod fixture;
 mod manifest;
 mod recover;

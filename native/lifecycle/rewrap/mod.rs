@@ -17,7 +17,7 @@ use crate::engine::EncryptionEngine;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{Renewal, Target};
 use crate::kms::over::Budget;
-use crate::lifecycle::patience::Patience;
+use crate::lifecycle::patience::{PATIENCE, Patience};
 use crate::lifecycle::progress::Progress;
 use crate::lifecycle::survey::{Found, survey};
 use crate::store::{Location, Store, StoreOptions};
@@ -53,7 +53,7 @@ impl Default for Options {
             again: false,
             kms_rate: None,
             store: StoreOptions::default(),
-            patience: Duration::from_secs(180),
+            patience: PATIENCE,
         }
     }
 }

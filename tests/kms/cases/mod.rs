@@ -6,6 +6,7 @@ mod identity;
 mod lifecycle;
 mod network;
 mod stacked;
+pub mod throttled;
 mod tool;
 mod wrapping;
 

@@ -24,12 +24,13 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-struct Tool {
+/// The tool, over a store in a folder of its own.
+pub struct Tool {
     folder: TempDir,
 }
 
 impl Tool {
-    fn new(fixture: &Fixture, key: &str) -> Tool {
+    pub fn new(fixture: &Fixture, key: &str) -> Tool {
         let tool = Tool { folder: TempDir::new().expect("temporary files can be made") };
         let settings = fixture.complete(&fixture.settings(key), fixture.route());
         let lines = settings.iter().map(|(key, value)| format!("{key} = {}\n", Value::from(value.as_str())));
@@ -39,26 +40,37 @@ impl Tool {
         tool
     }
 
+    /// Adds lines to the configuration.
+    pub fn configure(&self, more: &str) {
+        let text = fs::read_to_string(self.path("sealpoint.toml")).expect("the folder is ours");
+        self.write("sealpoint.toml", &(text + more));
+    }
+
     fn write(&self, name: &str, text: &str) {
         fs::write(self.folder.path().join(name), text).expect("the folder is ours");
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
-    fn seal(&self, name: &str) {
+    pub fn seal(&self, name: &str) {
         self.run(0, &["seal", &self.path("plain"), &self.path(name)]);
     }
 
     /// Runs it; what it said. It ends with this status.
-    fn run(&self, code: i32, arguments: &[&str]) -> String {
-        let mut sealpoint = Command::new(env!("CARGO_BIN_EXE_sealpoint"));
-        let output = sealpoint.env("SEALPOINT_CONFIG", self.path("sealpoint.toml")).args(arguments).output();
+    pub fn run(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.sealpoint().args(arguments).output();
         let Output { status, stdout, stderr } = output.expect("the tool was built with this test");
         let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
         assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
         said
+    }
+
+    pub fn sealpoint(&self) -> Command {
+        let mut sealpoint = Command::new(env!("CARGO_BIN_EXE_sealpoint"));
+        sealpoint.env("SEALPOINT_CONFIG", self.path("sealpoint.toml"));
+        sealpoint
     }
 }
 

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cases::Case;
+use crate::cases::{Case, throttled};
 use crate::child::{Child, Missing, tool};
 use crate::provider::{Pairs, Provider, Service, pairs};
 use crate::proxy::Route;
@@ -45,7 +45,7 @@ impl Provider for Vault {
     }
 
     fn own_cases(&self) -> Vec<Case> {
-        cases::CASES.to_vec()
+        [cases::CASES, throttled::CASES].concat()
     }
 }
 
