@@ -102,13 +102,13 @@ impl Plan {
     }
 
     fn find_files(&mut self, reach: &Reach, others: Vec<Object>) -> Result<()> {
-        let mut here: BTreeMap<Location, Object> =
-            others.into_iter().map(|object| (object.location.clone(), object)).collect();
-        let mut needs: BTreeMap<Location, Length> = BTreeMap::new();
         if self.metadata.is_empty() {
             // No checkpoint: high-availability records, say. Every file counts.
-            needs.extend(here.keys().map(|place| (place.clone(), Length::Any)));
+            let copy = |from: Object| Copy { to: self.moved(&from.location), from, length: Length::Any };
+            self.files = others.into_iter().map(copy).collect();
+            return Ok(());
         }
+        let mut needs: BTreeMap<Location, Length> = BTreeMap::new();
         let mut problems = Vec::new();
         reach.parallel(
             &self.metadata,
@@ -132,8 +132,13 @@ impl Plan {
             },
         )?;
         self.problems = problems;
+        let (here, left_out): (Vec<Object>, Vec<Object>) =
+            others.into_iter().partition(|object| needs.contains_key(&object.location));
+        self.left_out = left_out.into_iter().map(|object| object.location).collect();
+        // Both are in order.
+        let mut here = here.into_iter().peekable();
         for (place, length) in needs {
-            let object = match here.remove(&place) {
+            let object = match here.next_if(|object| object.location == place) {
                 Some(object) => Some(object),
                 None => reach.stat(&place)?,
             };
@@ -144,7 +149,6 @@ impl Plan {
                 )),
             }
         }
-        self.left_out = here.into_keys().collect();
         Ok(())
     }
 
