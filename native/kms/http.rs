@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::config::KmsTransport;
 use crate::error::{Error, Kind, Result};
-use crate::kms::CA_FILE;
 use crate::kms::timestamp::http_date;
-use crate::net::{self, Limits, is_loopback, place, root_cause, tls};
+use crate::kms::{CA_FILE, PROXY};
+use crate::net::{self, Limits, at_proxy, is_loopback, place, root_cause, tls};
 
 /// The most bytes that an answer may have; the largest that key services give are lists of versions.
 const MAX_BODY: usize = 1024 * 1024;
@@ -96,6 +96,8 @@ pub fn failure(error: &reqwest::Error) -> Error {
         Kind::KmsTimeout.error(format_args!("{place} did not answer within {limit}"))
     } else if error.is_builder() {
         Kind::Config.error(format_args!("no request to {place} can be made: {cause}"))
+    } else if at_proxy(error) {
+        Kind::KmsUnavailable.error(format_args!("{place} cannot be reached through {PROXY}: {cause}"))
     } else if error.is_dns() {
         Kind::KmsUnavailable.error(format_args!("{place}: the name of the host cannot be resolved: {cause}"))
     } else if error.is_connect() {

@@ -36,6 +36,10 @@ pub use connect::{Clients, Connection, connect, connect_each};
 #[cfg(feature = "tls")]
 const CA_FILE: &str = "kms.ca-file";
 
+/// The proxy, as errors name it: its address may hold a password.
+#[cfg(feature = "tls")]
+const PROXY: &str = "the proxy that kms.proxy, or else HTTPS_PROXY, names";
+
 /// A key-encryption key in a key service, which never leaves it.
 ///
 /// Every method may be called from any thread; the futures run on the engine's runtime thread. Implementations hold no

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "http")]
 mod client;
+mod proxy;
 pub mod tls;
 
 #[cfg(feature = "http")]
 pub use client::{Limits, client, is_loopback, place, root_cause};
+pub use proxy::at_proxy;

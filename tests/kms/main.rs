@@ -14,6 +14,7 @@ mod cases;
 mod child;
 mod client;
 mod cloud;
+mod connect;
 mod documentation;
 mod fixture;
 mod matrix;

@@ -9,8 +9,8 @@ use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
 use crate::error::{Error, Kind};
-use crate::kms::CA_FILE;
-use crate::net::tls;
+use crate::kms::{CA_FILE, PROXY};
+use crate::net::{at_proxy, tls};
 
 /// What the API answers to a dry run that would have succeeded.
 const DRY_RUN_WOULD_SUCCEED: &str = "DryRunOperationException";
@@ -69,6 +69,8 @@ pub fn unreachable(error: &ConnectorError, service: &str, place: &str) -> Error 
     let cause = root(error);
     if error.is_timeout() {
         Kind::KmsTimeout.error(format_args!("{service} in {place} cannot be reached within kms.connect-timeout"))
+    } else if at_proxy(error) {
+        Kind::KmsUnavailable.error(format_args!("{service} in {place} cannot be reached through {PROXY}: {cause}"))
     } else if error.is_user() {
         Kind::Config.error(format_args!("{service} in {place} cannot be called: {cause}"))
     } else {

@@ -1,11 +1,14 @@
 //! A network that is slow, closed, silent, or not what it says it is.
 
+use std::net::TcpListener;
+
 use sealpoint::error::Kind;
 use serde_json::json;
 
 use crate::cases::{Case, Needs};
+use crate::connect::{self, ConnectProxy};
 use crate::fixture::{Fixture, fails, ok, tenant};
-use crate::provider::pairs;
+use crate::provider::{Pairs, pairs};
 use crate::proxy::Tls;
 
 pub const CASES: &[Case] = &[
@@ -38,6 +41,12 @@ pub const CASES: &[Case] = &[
         what: "a server that speaks TLS 1.1 at most is refused for good",
         needs: Needs::Faults,
         run: tls_1_1,
+    },
+    Case {
+        name: "through_a_proxy",
+        what: "https goes through `kms.proxy`; a proxy that refuses, or is not there, is named as the reason, its password never",
+        needs: Needs::Faults,
+        run: through_a_proxy,
     },
     Case {
         name: "connecting_needs_no_network",
@@ -102,6 +111,45 @@ fn tls_1_1(fixture: &Fixture) {
     let error = fails(client.data_key(&tenant("a")).map(|_| ()), Kind::Config);
     assert!(error.message().contains("TLS"), "{error}");
     assert!(route.counts().is_empty(), "{:?}", route.counts());
+}
+
+fn through_a_proxy(fixture: &Fixture) {
+    let port = fixture.network().port();
+    let proxy = ConnectProxy::before(port);
+    let settings = |proxy: &str| {
+        let direct = fixture.settings(&fixture.service().new_key());
+        // Nobody asks a proxy for this machine, and nobody but the proxy knows where that host is.
+        let elsewhere =
+            |value: String| value.replace(&format!("127.0.0.1:{port}"), &format!("key-service.test:{port}"));
+        let mut settings: Pairs = direct.into_iter().map(|(key, value)| (key, elsewhere(value))).collect();
+        settings.extend(pairs([("kms.proxy", proxy)]));
+        settings
+    };
+    let client = fixture.client(&settings(&proxy.url()));
+    let wrapped = ok(client.wrap(&[7; 32], &tenant("a")));
+    assert_eq!(ok(client.unwrap(&wrapped, &tenant("a"))), [7; 32]);
+    let asked = proxy.asked();
+    assert!(!asked.is_empty());
+    for head in asked {
+        assert!(head.starts_with(&format!("CONNECT key-service.test:{port} HTTP/1.1\r\n")), "{head}");
+        assert!(head.to_lowercase().contains(connect::CREDENTIALS), "{head}");
+    }
+
+    let told = |url: &str| {
+        let client = fixture.client(&settings(url));
+        let error = fails(client.data_key(&tenant("a")).map(|_| ()), Kind::KmsUnavailable);
+        assert!(error.message().contains("kms.proxy"), "{error}");
+        assert!(!error.message().contains(connect::PASSWORD), "{error}");
+    };
+    let before = fixture.network().counts();
+    for status in ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway"] {
+        proxy.refuse(status);
+        told(&proxy.url());
+    }
+    let nobody =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port on loopback");
+    told(&format!("http://user:{}@{nobody}", connect::PASSWORD));
+    assert_eq!(fixture.network().counts(), before, "nothing went past the proxy");
 }
 
 fn connecting_needs_no_network(fixture: &Fixture) {

@@ -90,7 +90,7 @@ def issue(authority, leaf):
             usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
             builder = builder.add_extension(usage, critical=True)
         else:
-            places = [x509.DNSName("localhost"), x509.DNSName("*.localhost")]
+            places = [x509.DNSName(name) for name in ("localhost", "*.localhost", "key-service.test")]
             places += [x509.IPAddress(ipaddress.ip_address(address)) for address in (LOOPBACK, "::1")]
             builder = builder.add_extension(x509.SubjectAlternativeName(places), critical=False)
             purpose = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH])
