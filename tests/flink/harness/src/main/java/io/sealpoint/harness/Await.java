@@ -7,7 +7,7 @@ import java.util.function.Supplier;
 /** Asks again until there is an answer. The limit only turns a hang into a failure; nothing is judged by the time it took. */
 final class Await {
 
-    static final Duration LIMIT = Duration.ofSeconds(150);
+    static final Duration LIMIT = Duration.ofMinutes(5);
     private static final long PAUSE_MILLIS = 50;
 
     private Await() {}

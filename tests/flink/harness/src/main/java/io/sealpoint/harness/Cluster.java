@@ -107,9 +107,13 @@ public final class Cluster implements AutoCloseable {
         return new Job(rest, answer.get("jobid").asText(), job, files, this::evidence);
     }
 
-    /** Submits a job of another jar, whose main class takes these arguments. */
+    /** Submits a job of another jar, whose main class takes these arguments. However often it fails, it is started again. */
     public Job submit(Path jar, String mainClass, int parallelism, String... arguments) throws IOException, InterruptedException {
-        Map<String, Object> request = Map.of("entryClass", mainClass, "parallelism", parallelism, "programArgsList", List.of(arguments));
+        Map<String, Object> request = Map.of(
+                "entryClass", mainClass,
+                "parallelism", parallelism,
+                "programArgsList", List.of(arguments),
+                "flinkConfiguration", Map.of("restart-strategy.fixed-delay.attempts", "1000000"));
         JsonNode answer = rest.post("/jars/" + rest.uploadJar(jar) + "/run", request);
         return new Job(rest, answer.get("jobid").asText(), null, null, this::evidence);
     }

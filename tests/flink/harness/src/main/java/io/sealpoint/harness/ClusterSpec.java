@@ -104,10 +104,11 @@ public final class ClusterSpec {
         settings.put("web.refresh-interval", "100");
         settings.put("metrics.fetcher.update-interval", "200");
 
-        // Ten seconds by default, which a machine with much else to do exceeds.
-        settings.put("pekko.startup-timeout", "2 min");
+        // Ten seconds by default, which a machine with much else to do exceeds (and so does the start of a process: see FlinkProcess).
+        settings.put("pekko.ask.timeout", "2 min");
+        // A process that is gone is noticed by the second heartbeat that cannot be sent; one that is slow is not gone.
         settings.put("heartbeat.interval", "1000");
-        settings.put("heartbeat.timeout", "10000");
+        settings.put("heartbeat.timeout", "60000");
         settings.put("restart-strategy.type", "fixed-delay");
         settings.put("restart-strategy.fixed-delay.attempts", "20");
         settings.put("restart-strategy.fixed-delay.delay", "500 ms");
@@ -115,7 +116,7 @@ public final class ClusterSpec {
         settings.put("pipeline.generic-types", "false");
         settings.put("execution.checkpointing.interval", "1 s");
         settings.put("execution.checkpointing.min-pause", "300 ms");
-        settings.put("execution.checkpointing.timeout", "1 min");
+        settings.put("execution.checkpointing.timeout", "4 min");
         settings.put("execution.checkpointing.externalized-checkpoint-retention", "RETAIN_ON_CANCELLATION");
         // For jobs that ask for a changelog; the default keeps it in memory.
         settings.put("state.changelog.storage", "filesystem");

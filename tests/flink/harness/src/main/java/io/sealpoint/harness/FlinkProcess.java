@@ -63,6 +63,8 @@ final class FlinkProcess implements AutoCloseable {
         command.addAll(List.of("-XX:+UseSerialGC", "-XX:ErrorFile=" + logs.resolve("hs_err_" + name + ".log")));
         command.addAll(jvmFlags);
         command.add("-Dlog4j.configurationFile=" + loggingConfig(workDir));
+        // Ten seconds by default, which a machine with much else to do exceeds; Flink's own option for it sets a name that Pekko does not read.
+        command.add("-Dpekko.remote.classic.startup-timeout=120s");
         command.add("-Djava.io.tmpdir=" + Files.createDirectories(workDir.resolve("tmp")));
         command.addAll(List.of("-cp", String.join(":", classPath), Leash.class.getName(), mainClass));
         command.addAll(List.of("--configDir", confDir.toString()));

@@ -1,6 +1,7 @@
 package io.sealpoint.harness;
 
 import java.io.IOException;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -10,17 +11,34 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Whole folders at once. */
+/** Whole folders at once. A cluster may be writing and deleting there as well: what is gone before it is looked at was not there. */
 public final class Folders {
 
     private Folders() {}
 
-    /** Deletes what is inside. A cluster may be deleting there as well. */
+    /** All regular files, at any depth; none if there is no folder. */
+    public static List<Path> files(Path folder) throws IOException {
+        List<Path> files = new ArrayList<>();
+        if (Files.exists(folder)) {
+            Files.walkFileTree(folder, new Tolerant() {
+                @Override
+                public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
+                    if (attributes.isRegularFile()) {
+                        files.add(file);
+                    }
+                    return FileVisitResult.CONTINUE;
+                }
+            });
+        }
+        return files;
+    }
+
+    /** Deletes what is inside, but for folders that somebody writes into at the moment. */
     public static void clear(Path folder) throws IOException {
         if (!Files.exists(folder)) {
             return;
         }
-        Files.walkFileTree(folder, new SimpleFileVisitor<>() {
+        Files.walkFileTree(folder, new Tolerant() {
             @Override
             public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
                 Files.deleteIfExists(file);
@@ -28,55 +46,18 @@ public final class Folders {
             }
 
             @Override
-            public FileVisitResult visitFileFailed(Path file, IOException failure) throws IOException {
-                if (failure instanceof NoSuchFileException) {
-                    return FileVisitResult.CONTINUE;
-                }
-                throw failure;
-            }
-
-            @Override
             public FileVisitResult postVisitDirectory(Path visited, IOException failure) throws IOException {
-                if (failure != null) {
-                    throw failure;
-                }
+                super.postVisitDirectory(visited, failure);
                 if (!visited.equals(folder)) {
-                    Files.deleteIfExists(visited);
+                    try {
+                        Files.deleteIfExists(visited);
+                    } catch (DirectoryNotEmptyException writtenTo) {
+                        // It stays.
+                    }
                 }
                 return FileVisitResult.CONTINUE;
             }
         });
-    }
-
-    /** The regular files below a folder, without those that a cluster deletes meanwhile. */
-    public static List<Path> files(Path folder) throws IOException {
-        List<Path> files = new ArrayList<>();
-        Files.walkFileTree(folder, new SimpleFileVisitor<>() {
-            @Override
-            public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
-                if (attributes.isRegularFile()) {
-                    files.add(file);
-                }
-                return FileVisitResult.CONTINUE;
-            }
-
-            @Override
-            public FileVisitResult visitFileFailed(Path file, IOException failure) throws IOException {
-                if (failure instanceof NoSuchFileException) {
-                    return FileVisitResult.CONTINUE;
-                }
-                throw failure;
-            }
-
-            @Override
-            public FileVisitResult postVisitDirectory(Path visited, IOException failure) throws IOException {
-                if (failure != null && !(failure instanceof NoSuchFileException)) {
-                    throw failure;
-                }
-                return FileVisitResult.CONTINUE;
-            }
-        });
-        return files;
     }
 
     public static void copy(Path from, Path to) throws IOException {
@@ -93,5 +74,26 @@ public final class Folders {
                 return FileVisitResult.CONTINUE;
             }
         });
+    }
+
+    /** Passes over what is gone by the time it is come to. */
+    abstract static class Tolerant extends SimpleFileVisitor<Path> {
+
+        @Override
+        public FileVisitResult visitFileFailed(Path file, IOException failure) throws IOException {
+            return unlessGone(failure);
+        }
+
+        @Override
+        public FileVisitResult postVisitDirectory(Path folder, IOException failure) throws IOException {
+            return unlessGone(failure);
+        }
+
+        private static FileVisitResult unlessGone(IOException failure) throws IOException {
+            if (failure != null && !(failure instanceof NoSuchFileException)) {
+                throw failure;
+            }
+            return FileVisitResult.CONTINUE;
+        }
     }
 }

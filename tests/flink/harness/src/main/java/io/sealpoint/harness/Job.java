@@ -7,10 +7,14 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.Callable;
 import java.util.function.Supplier;
 
 /** A submitted customer job. It starts held; {@link #pace} lets it run. */
 public final class Job {
+
+    /** Of {@link #pass}: several checkpoints' worth of orders take a while, and are soon over. */
+    private static final long PASSING = 1500;
 
     private static final Set<String> ENDED = Set.of("FINISHED", "CANCELED", "FAILED");
 
@@ -40,8 +44,21 @@ public final class Job {
 
     /** Orders a second and source task; 0 holds the job. */
     public Job pace(long perSecond) throws IOException {
-        files.writePace(perSecond);
+        files.writePace(perSecond, JobFiles.ALL);
         return this;
+    }
+
+    /**
+     * Lets the job come as far as this many orders, counted from where it started or was restored, and holds it there. It comes a little
+     * further, but no source task beyond that number alone, however late we look.
+     */
+    public Job pass(long orders) throws Exception {
+        files.writePace(PASSING, orders);
+        Await.answer(orders + " orders", this::evidence, () -> {
+            failIfEnded(rest.get("/jobs/" + id));
+            return orders() >= orders ? Optional.of(true) : Optional.empty();
+        });
+        return pace(0);
     }
 
     public Job fullSpeed() throws IOException {
@@ -57,7 +74,8 @@ public final class Job {
             JsonNode job = rest.get("/jobs/" + id);
             failIfEnded(job);
             for (JsonNode vertex : job.get("vertices")) {
-                if (!vertex.get("status").asText().equals("RUNNING")) {
+                // All of its tasks: its own status is that of the first that runs.
+                if (vertex.get("tasks").path("RUNNING").asInt() < vertex.get("parallelism").asInt()) {
                     return Optional.empty();
                 }
             }
@@ -66,16 +84,22 @@ public final class Job {
         return this;
     }
 
-    /** Orders that have reached the customers' records since the job, or its latest attempt, started. */
-    public long orders() throws IOException, InterruptedException {
-        JsonNode vertices = rest.get("/jobs/" + id).get("vertices");
-        return vertices.get(vertices.size() - 1).get("metrics").get("read-records").asLong();
+    /**
+     * Orders that have reached the customers' records since the job, or its latest attempt, started. By the job's own word: Flink's metrics
+     * stand still for as long as it asks a TaskManager that is gone.
+     */
+    public long orders() throws IOException {
+        return files.orders();
     }
 
-    public Job awaitOrders(long count) throws Exception {
-        Await.answer(count + " orders", this::evidence, () -> {
-            failIfEnded(rest.get("/jobs/" + id));
-            return orders() >= count ? Optional.of(true) : Optional.empty();
+    /** Waits for something that the job brings about. */
+    public Job awaitThat(String what, Callable<Boolean> happened) throws Exception {
+        Await.answer(what, this::evidence, () -> {
+            boolean yes = happened.call();
+            if (!yes) {
+                failIfEnded(rest.get("/jobs/" + id));
+            }
+            return yes ? Optional.of(true) : Optional.empty();
         });
         return this;
     }
@@ -226,19 +250,18 @@ public final class Job {
         if (ENDED.contains(state())) {
             return;
         }
-        rest.patch("/jobs/" + id + "?mode=cancel");
+        try {
+            rest.patch("/jobs/" + id + "?mode=cancel");
+        } catch (Rest.RestException mayHaveEnded) {
+            // If it has not, the wait says so.
+        }
         Await.answer("job " + id + " to end", this::evidence, () -> ENDED.contains(state()) ? Optional.of(true) : Optional.empty());
     }
 
-    /** For a job that is not paced. */
+    /** For a job that cannot be paced. */
     public Job awaitFinished() throws Exception {
         awaitEnd("FINISHED");
         return this;
-    }
-
-    /** How often it was started again, or a part of it. */
-    public int failures() throws IOException, InterruptedException {
-        return rest.get("/jobs/" + id + "/exceptions").get("exceptionHistory").get("entries").size();
     }
 
     /** Lets the job run to its end and compares its report with the truth. @return how many customers were compared */

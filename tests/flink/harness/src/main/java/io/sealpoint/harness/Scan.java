@@ -6,7 +6,6 @@ import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.List;
@@ -35,7 +34,7 @@ public record Scan(int files, long bytes, int sealed, List<Path> withMarker, Lis
         return files + " files, " + bytes + " bytes, " + withMarker.size() + " with personal data in clear, " + sealed + " sealed";
     }
 
-    private static final class Collector extends SimpleFileVisitor<Path> {
+    private static final class Collector extends Folders.Tolerant {
         private int files;
         private long bytes;
         private int sealed;
@@ -60,22 +59,6 @@ public record Scan(int files, long bytes, int sealed, List<Path> withMarker, Lis
                 sealed++;
             } else if (content.length > 0) {
                 unsealed.add(file);
-            }
-            return FileVisitResult.CONTINUE;
-        }
-
-        @Override
-        public FileVisitResult visitFileFailed(Path file, IOException failure) throws IOException {
-            if (failure instanceof NoSuchFileException) {
-                return FileVisitResult.CONTINUE;
-            }
-            throw failure;
-        }
-
-        @Override
-        public FileVisitResult postVisitDirectory(Path folder, IOException failure) throws IOException {
-            if (failure != null && !(failure instanceof NoSuchFileException)) {
-                throw failure;
             }
             return FileVisitResult.CONTINUE;
         }

@@ -2,9 +2,9 @@ package io.sealpoint.harness;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
@@ -14,31 +14,27 @@ public final class SealedHeads {
 
     private SealedHeads() {}
 
-    /** The data keys that all files under a folder are sealed under. */
-    public static Set<String> dataKeys(Product product, Path folder) throws IOException, InterruptedException {
+    /** The data keys that files are sealed under. */
+    public static Set<String> dataKeys(Product product, Collection<Path> files) throws IOException, InterruptedException {
         Set<String> keys = new TreeSet<>();
-        for (JsonNode head : heads(product, folder)) {
+        for (JsonNode head : heads(product, files)) {
             keys.add(head.get("data_key").asText());
         }
         return keys;
     }
 
-    /** The versions of the key-encryption key that they are wrapped under. */
+    /** The versions of the key-encryption key by which all files under a folder are wrapped. */
     public static Set<String> versions(Product product, Path folder) throws IOException, InterruptedException {
         Set<String> versions = new TreeSet<>();
-        for (JsonNode head : heads(product, folder)) {
+        for (JsonNode head : heads(product, Folders.files(folder))) {
             head.get("slots").forEach(slot -> versions.add(slot.get("version").asText()));
         }
         return versions;
     }
 
-    private static JsonNode heads(Product product, Path folder) throws IOException, InterruptedException {
+    private static JsonNode heads(Product product, Collection<Path> files) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of("inspect", "--json"));
-        for (Path file : Folders.files(folder)) {
-            if (Files.size(file) > 0) {
-                command.add(file.toString());
-            }
-        }
+        files.stream().filter(file -> file.toFile().length() > 0).forEach(file -> command.add(file.toString()));
         return Rest.JSON.readTree(product.run(command.toArray(String[]::new)));
     }
 

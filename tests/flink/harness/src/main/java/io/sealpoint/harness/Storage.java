@@ -3,6 +3,7 @@ package io.sealpoint.harness;
 import io.sealpoint.keyservice.KeyService;
 import io.sealpoint.keyservice.KeyringFile;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
@@ -13,6 +14,8 @@ import java.util.stream.Stream;
 
 /** Where a cluster keeps its state, and how it is told: in clear, as Flink does by itself, or sealed. */
 public final class Storage {
+
+    private static final String METADATA = "_metadata";
 
     private final Path root;
     private final Product product;
@@ -103,6 +106,23 @@ public final class Storage {
         return Files.writeString(root.resolveSibling("sealpoint.toml"), keys.toml());
     }
 
+    /** The metadata of a checkpoint or savepoint, as text in which names of files can be looked for. */
+    public String metadata(String checkpoint) throws IOException, InterruptedException {
+        Path file = path(checkpoint).resolve(METADATA);
+        return isSealed()
+                ? product.run("open", "--config", toml().toString(), file.toString(), "-")
+                : new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
+    }
+
+    /** The files that a checkpoint or savepoint consists of, its metadata among them. Others may lie beside them. */
+    public List<Path> filesOf(String checkpoint) throws IOException, InterruptedException {
+        String named = metadata(checkpoint);
+        Path own = path(checkpoint).resolve(METADATA);
+        return Folders.files(root).stream()
+                .filter(file -> file.equals(own) || !file.endsWith(METADATA) && named.contains(file.getFileName().toString()))
+                .toList();
+    }
+
     /** The newest sealed checkpoint that a job completed here; one that its cluster was killed over has metadata without an end. */
     public Path newestCheckpoint(Job job) throws IOException, InterruptedException {
         List<Path> newestFirst;
@@ -112,7 +132,7 @@ public final class Storage {
                     .toList();
         }
         for (Path folder : newestFirst) {
-            String metadata = folder.resolve("_metadata").toString();
+            String metadata = folder.resolve(METADATA).toString();
             if (product.ask("open", "--verify", "--config", toml().toString(), metadata).status() == 0) {
                 return folder;
             }

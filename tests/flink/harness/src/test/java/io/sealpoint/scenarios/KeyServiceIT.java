@@ -34,7 +34,7 @@ class KeyServiceIT {
             .argument("--count", "yes")
             .with("state.backend.type", "rocksdb")
             .with("execution.checkpointing.incremental", "true");
-    private static final int PACE = 600;
+    private static final int PACE = 200;
 
     /** All of them, or those of {@code -Dkms=vault,aws}. */
     static List<String> services() {
@@ -68,11 +68,11 @@ class KeyServiceIT {
 
     private static void survivesOutage(Job job, KeyService keys) throws Exception {
         int failed = job.failedCheckpoints();
-        int completed = job.completedCheckpoints();
         keys.kill();
         Thread.sleep(OUTAGE_SECONDS * 1000L);
+        // The second was triggered while the key service is away, however slow the machine.
+        job.awaitCheckpoints(2);
         keys.revive();
-        assertTrue(job.completedCheckpoints() > completed, "checkpoints complete while the key service is away");
         assertEquals(0, job.restores(), "the job was not started again");
 
         long wraps = keys.calls().wraps();
@@ -83,9 +83,7 @@ class KeyServiceIT {
     }
 
     private static void restoresWithOneCallPerDataKey(Cluster cluster, String checkpoint, Storage storage, KeyService keys) throws Exception {
-        // What is left of the job are its retained checkpoint and the files that it shares with earlier ones.
-        Path kept = Storage.path(checkpoint).getParent();
-        Set<String> dataKeys = SealedHeads.dataKeys(Product.required(), kept);
+        Set<String> dataKeys = SealedHeads.dataKeys(Product.required(), storage.filesOf(checkpoint));
         Calls before = keys.calls();
         Job job = cluster.submit(JOB.parallelism(4).restoredFrom(checkpoint, Claim.NO_CLAIM)).awaitRunning();
         Calls after = keys.calls();
@@ -119,7 +117,6 @@ class KeyServiceIT {
     }
 
     private static ClusterSpec spec(Storage storage) {
-        // Nobody is killed here but the key service: a slow machine must not look like a dead process.
-        return ClusterSpec.of(FLINK, storage).shortLived().checkJni().set("heartbeat.timeout", "60000");
+        return ClusterSpec.of(FLINK, storage).shortLived().checkJni();
     }
 }

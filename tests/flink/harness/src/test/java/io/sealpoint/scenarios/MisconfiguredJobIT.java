@@ -81,7 +81,7 @@ class MisconfiguredJobIT {
     @Test
     void one_that_asks_for_the_filesystem_storage_is_sealed_by_the_clusters_directory() throws Exception {
         Job job = submit(JOB.with("execution.checkpointing.storage", "filesystem"));
-        job.awaitRunning().pace(2000).awaitOrders(1000).pace(0).awaitCheckpoints(1);
+        job.awaitRunning().pass(1000).awaitCheckpoints(1);
         assertSealed(Scan.of(storage.root()));
     }
 
@@ -94,7 +94,7 @@ class MisconfiguredJobIT {
     @Test
     void one_that_asks_for_a_plain_directory_only_is_sealed_there() throws Exception {
         Job job = submit(JOB.with("execution.checkpointing.dir", plainUri()));
-        job.awaitRunning().pace(2000).awaitOrders(1000).pace(0).awaitCheckpoints(1);
+        job.awaitRunning().pass(1000).awaitCheckpoints(1);
         assertSealed(Scan.of(plainDirectory));
     }
 
@@ -123,7 +123,7 @@ class MisconfiguredJobIT {
 
     @Test
     void a_savepoint_asked_for_in_a_plain_directory_is_sealed_all_the_same() throws Exception {
-        Job job = submit(JOB).awaitRunning().pace(2000).awaitOrders(1000).pace(0);
+        Job job = submit(JOB).awaitRunning().pass(1000);
         String savepoint = job.savepoint(Job.Format.CANONICAL, plainUri());
         assertSealed(Scan.of(plainDirectory));
         job.abandon();
@@ -132,7 +132,7 @@ class MisconfiguredJobIT {
 
     @Test
     void a_sealed_savepoint_is_found_under_its_plain_name_too() throws Exception {
-        Job job = submit(JOB).awaitRunning().pace(2000).awaitOrders(1000).pace(0);
+        Job job = submit(JOB).awaitRunning().pass(1000);
         Path savepoint = Storage.path(job.stop(Job.Format.CANONICAL));
         submit(JOB.restoredFrom("file://" + savepoint, Claim.NO_CLAIM)).finishAndCheck();
     }
@@ -163,7 +163,7 @@ class MisconfiguredJobIT {
         ClusterSpec before = ClusterSpec.of(flink, Storage.plain(folder)).shortLived().taskManagers(1);
         try (Cluster unsealed = Cluster.start(before, workDir.resolve("cluster-before"))) {
             Job job = unsealed.submit(JOB.with("execution.checkpointing.interval", "1 h")).awaitRunning();
-            job.pace(2000).awaitOrders(4000).pace(0).checkpoint();
+            job.pass(4000).checkpoint();
             String checkpoint = job.cancel();
             assertTrue(!Scan.of(folder).withMarker().isEmpty(), "a plaintext checkpoint in " + folder);
             return checkpoint;

@@ -88,6 +88,12 @@ class SealedStateIT extends StateScenarios {
     }
 
     @Override
+    void checkWhole(String checkpoint, boolean whole) throws Exception {
+        Product.Answer verdict = Product.required().ask("verify", "--config", storage.toml().toString(), checkpoint);
+        assertEquals(whole ? 0 : 3, verdict.status(), verdict.said());
+    }
+
+    @Override
     void checkLeft(Scan scan) {
         assertEquals(List.of(), scan.withMarker(), "files with personal data in clear");
         assertEquals(List.of(), scan.unsealed(), "files that are not sealed");

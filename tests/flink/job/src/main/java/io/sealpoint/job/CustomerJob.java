@@ -11,8 +11,8 @@ import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
  * <p>Order {@code n} belongs to customer {@code n % customers}. Each order replaces the customer's record, which is text
  * that can be recomputed from the customer and the number of orders so far: a record that differs fails the job. At the
  * end of the orders a timer of every customer reports its count and checksum, so that a lost, repeated or misplaced
- * order shows. Arguments: {@code --customers --orders-each --pace FILE --report DIR [--work MICROS]
- * [--count yes] [--legacy-backend URI]}.
+ * order shows. Arguments: {@code --customers --orders-each --pace FILE --progress DIR --report DIR
+ * [--work MICROS] [--count yes] [--legacy-backend URI]}.
  *
  * <p>State backend, checkpoint storage and checkpointing are the configuration's business, not the job's.
  */
@@ -40,7 +40,7 @@ public final class CustomerJob {
             forms = forms.keyBy(new OrderForm.CustomerOf()).process(new OrderCounts()).uid("order-counts");
         }
         forms.keyBy(new OrderForm.CustomerOf())
-                .process(new CustomerRecords(arguments.numberOr("work", 0)))
+                .process(new CustomerRecords(arguments.numberOr("work", 0), arguments.text("progress")))
                 .uid("customer-records")
                 .process(new ReportWriter(arguments.text("report")))
                 .uid("report")

@@ -17,15 +17,19 @@ final class CustomerRecords extends KeyedProcessFunction<Long, Order, String> {
     private static final long AT_THE_END = Long.MAX_VALUE - 1;
 
     private final long workMicros;
+    private final String progressDirectory;
     private transient ValueState<Customer> state;
+    private transient Progress progress;
 
     /** @param workMicros how long an order takes: enough of it, and orders queue up in front of this task */
-    CustomerRecords(long workMicros) {
+    CustomerRecords(long workMicros, String progressDirectory) {
         this.workMicros = workMicros;
+        this.progressDirectory = progressDirectory;
     }
 
     @Override
-    public void open(OpenContext context) {
+    public void open(OpenContext context) throws Exception {
+        progress = new Progress(progressDirectory, getRuntimeContext().getTaskInfo());
         state = getRuntimeContext().getState(new ValueStateDescriptor<>("customer", Customer.class));
     }
 
@@ -49,6 +53,7 @@ final class CustomerRecords extends KeyedProcessFunction<Long, Order, String> {
         if (workMicros > 0) {
             LockSupport.parkNanos(TimeUnit.MICROSECONDS.toNanos(workMicros));
         }
+        progress.oneMore();
     }
 
     @Override

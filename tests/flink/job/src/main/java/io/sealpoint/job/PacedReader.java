@@ -15,8 +15,10 @@ import org.apache.flink.api.connector.source.lib.NumberSequenceSource.NumberSequ
 import org.apache.flink.core.io.InputStatus;
 
 /**
- * Hands out as many records a second as a file says, so that whoever wrote the file can hold the job anywhere: 0 pauses
- * it, a negative number lets it run. The task's thread never sleeps: checkpoints go through a job that is held.
+ * Hands out as many records a second, and as many altogether, as a file says, so that whoever wrote the file can hold the job
+ * anywhere. The file holds two numbers: records a second (0 pauses it, a negative number lets it run), and records altogether, counted from
+ * where the attempt started (negative: no limit). Both hold for each reader. The task's thread never sleeps: checkpoints go through a job
+ * that is held.
  */
 final class PacedReader implements SourceReader<Long, NumberSequenceSplit> {
 
@@ -26,6 +28,8 @@ final class PacedReader implements SourceReader<Long, NumberSequenceSplit> {
     private final SourceReader<Long, NumberSequenceSplit> numbers;
     private final Path paceFile;
     private long perSecond;
+    private long limit;
+    private long handedOut;
     private double permits;
     private long refilled = System.nanoTime();
     private long looked = refilled - LOOK_AGAIN_NANOS;
@@ -39,12 +43,16 @@ final class PacedReader implements SourceReader<Long, NumberSequenceSplit> {
     @Override
     public InputStatus pollNext(ReaderOutput<Long> output) throws Exception {
         refill();
-        held = perSecond >= 0 && permits < 1;
+        held = perSecond >= 0 && permits < 1 || limit >= 0 && handedOut >= limit;
         if (held) {
             return InputStatus.NOTHING_AVAILABLE;
         }
         permits -= 1;
-        return numbers.pollNext(output);
+        InputStatus status = numbers.pollNext(output);
+        if (status == InputStatus.MORE_AVAILABLE) {
+            handedOut++;
+        }
+        return status;
     }
 
     @Override
@@ -55,7 +63,9 @@ final class PacedReader implements SourceReader<Long, NumberSequenceSplit> {
     private void refill() throws IOException {
         long now = System.nanoTime();
         if (now - looked >= LOOK_AGAIN_NANOS) {
-            perSecond = Long.parseLong(Files.readString(paceFile).trim());
+            String[] pace = Files.readString(paceFile).trim().split(" ");
+            perSecond = Long.parseLong(pace[0]);
+            limit = Long.parseLong(pace[1]);
             looked = now;
         }
         double earned = perSecond * (now - refilled) / 1e9;
@@ -75,6 +85,8 @@ final class PacedReader implements SourceReader<Long, NumberSequenceSplit> {
 
     @Override
     public void addSplits(List<NumberSequenceSplit> splits) {
+        // The step to a new split may look like a record: rather one too many than one too few.
+        handedOut -= splits.size();
         numbers.addSplits(splits);
     }
 

@@ -13,7 +13,7 @@ import org.apache.flink.api.connector.source.lib.NumberSequenceSource.NumberSequ
 import org.apache.flink.api.java.typeutils.ResultTypeQueryable;
 import org.apache.flink.core.io.SimpleVersionedSerializer;
 
-/** The numbers {@code 0 .. count - 1}, handed out no faster than a file says (see {@link PacedReader}). */
+/** The numbers {@code 0 .. count - 1}, handed out no faster and no further than a file says (see {@link PacedReader}). */
 final class PacedSequence
         implements Source<Long, NumberSequenceSplit, Collection<NumberSequenceSplit>>, ResultTypeQueryable<Long> {
 
