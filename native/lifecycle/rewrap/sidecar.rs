@@ -113,3 +113,16 @@ fn holds(there: &Content, renewed: &BTreeMap<DataKeyId, Renewed>) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_that_took_long_or_is_of_another_clock_says_too_little() {
+        let now = SystemTime::now();
+        assert!(is_fresh(now - Duration::from_secs(1)));
+        assert!(!is_fresh(now - SETTLED));
+        assert!(!is_fresh(now + SETTLED), "the clock was put back");
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cases::tool::Tool;
 use crate::cases::{Case, Needs};
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, ok, tenant};
 
 /// For how many seconds; `make soak` sets it.
 const VARIABLE: &str = "SOAK_THROTTLED";
@@ -21,22 +21,25 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "throttled_for_too_long",
-        what: "where a service throttles for longer than `--patience` they say so and change nothing; run again, they go on",
+        what: "where a service throttles for longer than `--patience` they say so and change nothing; run again, they go on; \
+               `sealpoint verify` and `sealpoint retire` say so too",
         needs: Needs::Faults,
         run: for_too_long,
     },
 ];
 
-/// Files under a data key each, and a version that came after them; `rewrap` of them, and `reencrypt`.
-fn prepared(fixture: &Fixture) -> (Tool, [Vec<String>; 2]) {
-    let key = fixture.service().new_key();
+/// Files under a data key each, and a version that came after them; `rewrap` of them, and `reencrypt`; the name of the
+/// version that they are under.
+fn prepared(fixture: &Fixture) -> (Tool, [Vec<String>; 2], String) {
+    let (key, client) = fixture.fresh();
+    let name = format!("{}@{}", ok(client.kek()), ok(client.wrap(&[7; 32], &tenant("a"))).version);
     let tool = Tool::new(fixture, &key);
     // So that the retries of a single call do not sit it out already.
     tool.configure("kms.attempts = 2\n");
     FILES.iter().for_each(|name| tool.seal(&format!("store/{name}")));
     fixture.service().rotate(&key);
     let (store, new) = (tool.path("store"), tool.path("new"));
-    (tool, [vec!["rewrap".into(), store.clone()], vec!["reencrypt".into(), store, new]])
+    (tool, [vec!["rewrap".into(), store.clone()], vec!["reencrypt".into(), store, new]], name)
 }
 
 fn all_open(tool: &Tool, folder: &str) {
@@ -45,7 +48,7 @@ fn all_open(tool: &Tool, folder: &str) {
 
 fn for_a_while(fixture: &Fixture) {
     let seconds = std::env::var(VARIABLE).map_or(3, |text| text.parse().expect("a number of seconds"));
-    let (tool, commands) = prepared(fixture);
+    let (tool, commands, _) = prepared(fixture);
     for command in commands {
         let before: u64 = fixture.network().counts().values().sum();
         fixture.network().inject(fixture.service().throttled(1));
@@ -70,7 +73,15 @@ fn for_a_while(fixture: &Fixture) {
 }
 
 fn for_too_long(fixture: &Fixture) {
-    let (tool, commands) = prepared(fixture);
+    let (tool, commands, name) = prepared(fixture);
+    tool.checkpoint("chk-1");
+    fixture.network().inject(fixture.service().throttled(1));
+    for command in [&["verify", &tool.path("chk-1")][..], &["retire", &name, &tool.path("store")]] {
+        let said = tool.run(1, command);
+        assert!(said.contains("vault at https://127.0.0.1:") && said.contains("429"), "{command:?}: {said}");
+    }
+    fixture.network().clear();
+    tool.run(0, &["verify", &tool.path("chk-1")]);
     for command in commands {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         fixture.network().inject(fixture.service().throttled(1));
