@@ -109,7 +109,9 @@ fn show(report: &Report) {
     more(report.plain.more(), "files are not sealed");
     for failure in &report.failures.first {
         let also = if failure.files > 1 { format!(" ({} files)", failure.files) } else { String::new() };
-        eprintln!("sealpoint: {}{also}: {}", failure.location, failure.error);
+        let (place, error) = (failure.location.to_string(), failure.error.message());
+        let error = error.strip_prefix(&format!("{place}: ")).unwrap_or(error);
+        eprintln!("sealpoint: {place}{also}: {error}");
     }
     more(report.failures.more(), "failures");
 }

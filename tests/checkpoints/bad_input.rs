@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::fixture::{CLI, Fixture, plaintext, problems};
-use crate::{EXCLUSIVE, FILES, OTHER, checkpoint, describe};
+use crate::whole::{EXCLUSIVE, FILES, OTHER, checkpoint, describe};
 
 /// What a report of a re-encryption says is wrong, each kind once.
 fn kinds(report: &Value) -> Vec<&str> {

@@ -1,4 +1,4 @@
-//! Checkpoints on disk as Flink lays them out, sealed under a keyring file, and the tool over them.
+//! Checkpoints as Flink lays them out, on disk or in another store, sealed under a keyring file, and the tool over them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,12 @@ use sealpoint::stream::{OpenStream, SealStream, read_head};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::elsewhere::Elsewhere;
+
 pub const CLI: &str = env!("CARGO_BIN_EXE_sealpoint");
+
+/// What tests call the folders that hold sealed files.
+const PLACES: [&str; 5] = ["job", "dstl", "ha", "new", "elsewhere"];
 
 /// What `_metadata` says of a file.
 pub enum Handle {
@@ -29,11 +34,22 @@ pub enum Handle {
 
 pub struct Fixture {
     folder: TempDir,
+    elsewhere: Option<Elsewhere>,
 }
 
 impl Fixture {
     pub fn new() -> Fixture {
-        let fixture = Fixture { folder: TempDir::new().unwrap() };
+        Fixture::of(None)
+    }
+
+    /// Whose sealed files lie in another store.
+    #[allow(dead_code, reason = "tests/store does that")]
+    pub fn elsewhere(elsewhere: Elsewhere) -> Fixture {
+        Fixture::of(Some(elsewhere))
+    }
+
+    fn of(elsewhere: Option<Elsewhere>) -> Fixture {
+        let fixture = Fixture { folder: TempDir::new().unwrap(), elsewhere };
         fixture.keyring(&["create"]);
         let text = format!("kms.provider = 'local'\nkms.local.keyring = '{}'\n", fixture.path("keyring").display());
         fs::write(fixture.path("sealpoint.toml"), text).unwrap();
@@ -56,6 +72,9 @@ impl Fixture {
 
     /// How Flink writes the path of a file here.
     pub fn uri(&self, name: &str) -> String {
+        if let Some(elsewhere) = &self.elsewhere {
+            return format!("sealed+{}", elsewhere.at(name));
+        }
         format!("sealed+file:{}", self.path(name).display())
     }
 
@@ -104,13 +123,27 @@ impl Fixture {
     /// The tool, its exit status and what it said.
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.sync(self.folder.path());
+        }
         (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(CLI);
-        command.env_clear().args(arguments).arg("--config").arg(self.path("sealpoint.toml"));
-        command.current_dir(self.folder.path());
+        command.env_clear().current_dir(self.folder.path());
+        match &self.elsewhere {
+            None => command.args(arguments),
+            Some(elsewhere) => {
+                elsewhere.sync(self.folder.path());
+                let is_place = |argument: &str| PLACES.contains(&argument.split('/').next().unwrap());
+                let there = |argument: &&str| {
+                    if is_place(argument) { elsewhere.at(argument).uri() } else { (*argument).to_owned() }
+                };
+                command.envs(elsewhere.environment.clone()).args(arguments.iter().map(there))
+            }
+        };
+        command.arg("--config").arg(self.path("sealpoint.toml"));
         command
     }
 

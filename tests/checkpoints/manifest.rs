@@ -4,22 +4,30 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::fixture::{Fixture, plaintext, problems};
-use crate::{EXCLUSIVE, MERGED, SHARED, checkpoint, describe};
+use super::fixture::{Fixture, plaintext, problems};
+use super::whole::{EXCLUSIVE, MERGED, SHARED, checkpoint, describe};
 
 const MANIFEST: &str = "job/chk-5/.sealpoint-manifest";
 
 fn with_manifest() -> Fixture {
     let fixture = Fixture::new();
-    checkpoint(&fixture);
+    write_manifest(&fixture);
+    fixture
+}
+
+fn write_manifest(fixture: &Fixture) {
+    checkpoint(fixture);
     let (code, report) = fixture.json(&["verify", "--write-manifest", "job/chk-5"]);
     assert_eq!((code, &report["checkpoints"][0]["manifest"]), (Some(0), &json!(true)), "{report}");
-    fixture
 }
 
 #[test]
 fn a_file_replaced_by_another_of_its_name_is_named() {
-    let fixture = with_manifest();
+    replaced(&Fixture::new());
+}
+
+pub fn replaced(fixture: &Fixture) {
+    write_manifest(fixture);
     let (code, report) = fixture.json(&["verify", "--require-manifest", "job/chk-5"]);
     assert_eq!((code, &report["unreferenced"]), (Some(0), &json!([])), "{report}");
     // The same tenant, the same name, the same length, and nothing else to tell them apart by.

@@ -6,13 +6,16 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fixture::{CLI, Fixture};
-use crate::{FILES, SHARED, checkpoint};
+use super::fixture::{CLI, Fixture};
+use super::whole::{FILES, SHARED, checkpoint};
 
 #[test]
 fn what_a_compromised_version_opens_is_counted_and_put_under_a_new_one() {
-    let fixture = Fixture::new();
-    checkpoint(&fixture);
+    compromised(&Fixture::new());
+}
+
+pub fn compromised(fixture: &Fixture) {
+    checkpoint(fixture);
     fixture.write("ha/completedCheckpoint01", &fixture.engine().encrypt("", b"a record").unwrap());
     let arguments = ["recover", "--compromised", "sealpoint@1", "job", "ha"];
     let (code, report) = fixture.json(&[&arguments[..], &["--dry-run"]].concat());
@@ -81,8 +84,11 @@ fn a_whole_key_that_is_compromised_is_not_sealed_under_any_more() {
 
 #[test]
 fn a_restore_that_would_work_is_told_from_one_that_would_not() {
-    let fixture = Fixture::new();
-    checkpoint(&fixture);
+    restorable(&Fixture::new());
+}
+
+pub fn restorable(fixture: &Fixture) {
+    checkpoint(fixture);
     let preflight = || fixture.json(&["preflight", "--savepoint", "job/chk-5"]);
     let (code, report) = preflight();
     assert_eq!((code, &report["clear"], &report["files"]), (Some(0), &json!(true), &json!(6)), "{report}");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::fixture::{CLI, Fixture, Handle, plaintext};
-use crate::{CHANGES, EXCLUSIVE, FILES, MERGED, OTHER, SHARED, checkpoint};
+use super::fixture::{CLI, Fixture, Handle, plaintext};
+use super::whole::{CHANGES, EXCLUSIVE, FILES, MERGED, OTHER, SHARED, checkpoint};
 
 /// Where the files of the checkpoint go.
 fn moved(fixture: &Fixture) -> BTreeMap<&'static str, String> {

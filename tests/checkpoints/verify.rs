@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::fixture::{Fixture, Handle, plaintext, problems};
-use crate::{CHANGES, EXCLUSIVE, FILES, MERGED, OTHER, SHARED, checkpoint, describe};
+use super::fixture::{Fixture, Handle, plaintext, problems};
+use super::whole::{CHANGES, EXCLUSIVE, FILES, MERGED, OTHER, SHARED, checkpoint, describe};
 
 #[test]
 fn a_whole_checkpoint_is_said_to_be_whole_with_all_that_it_needs() {
@@ -29,6 +29,10 @@ fn a_whole_checkpoint_is_said_to_be_whole_with_all_that_it_needs() {
 
 #[test]
 fn each_thing_that_can_be_wrong_is_called_by_its_name() {
+    harmed(&Fixture::new);
+}
+
+pub fn harmed(fixture: &dyn Fn() -> Fixture) {
     type Harm = fn(&Fixture);
     let harms: [(&str, bool, Harm); 12] = [
         ("missing", true, |fixture| fs::remove_file(fixture.path(SHARED)).unwrap()),
@@ -64,7 +68,7 @@ fn each_thing_that_can_be_wrong_is_called_by_its_name() {
         }),
     ];
     for (name, seen_quickly, harm) in harms {
-        let fixture = Fixture::new();
+        let fixture = fixture();
         checkpoint(&fixture);
         harm(&fixture);
         let (code, report) = fixture.json(&["verify", "job/chk-5"]);

@@ -1,4 +1,4 @@
-//! A keyring, a configuration over it, a folder for a store, and the tool.
+//! A keyring, a configuration over it, a folder for a store, or another store, and the tool.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,14 @@ use sealpoint::keys::Target;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::elsewhere::Elsewhere;
+
 const CLI: &str = env!("CARGO_BIN_EXE_sealpoint");
 
-pub struct Fixture(TempDir);
+pub struct Fixture {
+    folder: TempDir,
+    elsewhere: Option<Elsewhere>,
+}
 
 /// What the tool did.
 #[derive(Debug)]
@@ -48,7 +53,17 @@ impl Ran {
 impl Fixture {
     /// With a key for each of these tenants, the first one being the default, in folders of their own.
     pub fn new(tenants: &[&str]) -> Fixture {
-        let fixture = Fixture(TempDir::new().unwrap());
+        Fixture::of(None, tenants)
+    }
+
+    /// The same where the store is another one.
+    #[allow(dead_code, reason = "tests/store does that")]
+    pub fn elsewhere(elsewhere: Elsewhere, tenants: &[&str]) -> Fixture {
+        Fixture::of(Some(elsewhere), tenants)
+    }
+
+    fn of(elsewhere: Option<Elsewhere>, tenants: &[&str]) -> Fixture {
+        let fixture = Fixture { folder: TempDir::new().unwrap(), elsewhere };
         fixture.keyring(&["create"], &["--key", &key_of(tenants[0])]);
         let mut config = format!(
             "kms.provider = 'local'\nkms.local.keyring = '{}'\nkms.local.key = '{}'\ntenant = '{}'\n",
@@ -58,8 +73,7 @@ impl Fixture {
         );
         for tenant in &tenants[1..] {
             fixture.keyring(&["add"], &["--key", &key_of(tenant)]);
-            let folder = fixture.store().join(tenant);
-            config += &format!("tenants.{tenant}.paths = '{}'\n", folder.display());
+            config += &format!("tenants.{tenant}.paths = '{}'\n", fixture.place(tenant));
             config += &format!("tenants.{tenant}.key = '{}'\n", key_of(tenant));
         }
         fs::write(fixture.path("sealpoint.toml"), config).unwrap();
@@ -70,7 +84,7 @@ impl Fixture {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     pub fn store(&self) -> PathBuf {
@@ -78,6 +92,9 @@ impl Fixture {
     }
 
     pub fn place(&self, name: &str) -> String {
+        if let Some(elsewhere) = &self.elsewhere {
+            return elsewhere.at("store").join(name).uri();
+        }
         self.store().join(name).display().to_string()
     }
 
@@ -122,6 +139,10 @@ impl Fixture {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(CLI);
         command.env_clear().env("SEALPOINT_CONFIG", self.path("sealpoint.toml"));
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.sync(self.folder.path());
+            command.envs(elsewhere.environment.clone());
+        }
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -131,7 +152,7 @@ impl Fixture {
         let path = self.store().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let subject = path.file_name().and_then(|name| name.to_str());
-        let mut sealing = engine.sealer(path.to_str().unwrap(), subject).unwrap();
+        let mut sealing = engine.sealer(&self.place(name), subject).unwrap();
         let (head, layout) = (sealing.head().to_vec(), sealing.layout());
         let mut body = vec![0; layout.sealed_len(plaintext.len()) + layout.end_len];
         let at = sealing.seal(plaintext, &mut body).unwrap();

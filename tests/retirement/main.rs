@@ -1,5 +1,7 @@
 //! `sealpoint report`, `retire` and `shred`: the proof that an old key can go, and that nothing goes without it.
 
+#[path = "../elsewhere/mod.rs"]
+mod elsewhere;
 mod fixture;
 mod report;
 mod retire;

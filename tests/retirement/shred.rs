@@ -2,37 +2,50 @@
 
 use std::fs;
 
-use crate::fixture::{Fixture, metadata};
+use super::fixture::{Fixture, metadata};
+
+pub const TENANTS: [&str; 3] = ["common", "a", "b"];
 
 fn fixture() -> Fixture {
-    let fixture = Fixture::new(&["common", "a", "b"]);
-    let engine = fixture.engine();
-    for tenant in ["common", "a", "b"] {
-        fixture.seal(&engine, &format!("{tenant}/chk-1/f"), b"state");
-    }
-    let needed = format!("sealed+file:{}", fixture.place("a/chk-1/f"));
-    fixture.seal(&engine, "a/chk-1/_metadata", &metadata(&[needed]));
+    let fixture = Fixture::new(&TENANTS);
+    seal(&fixture);
     fixture
 }
 
+/// A checkpoint of each tenant.
+fn seal(fixture: &Fixture) {
+    let engine = fixture.engine();
+    for tenant in TENANTS {
+        fixture.seal(&engine, &format!("{tenant}/chk-1/f"), b"state");
+        let file = fixture.place(&format!("{tenant}/chk-1/f"));
+        let scheme = if file.starts_with('/') { "sealed+file:" } else { "sealed+" };
+        fixture.seal(&engine, &format!("{tenant}/chk-1/_metadata"), &metadata(&[format!("{scheme}{file}")]));
+    }
+}
+
 fn opens(fixture: &Fixture, tenant: &str) -> bool {
-    fixture.run(&["open", "--verify", &fixture.place(&format!("{tenant}/chk-1/f"))]).code == 0
+    fixture.run(&["verify", &fixture.place(&format!("{tenant}/chk-1"))]).code == 0
 }
 
 #[test]
 fn a_tenants_keys_are_destroyed_once_its_name_was_given_and_no_others() {
-    let fixture = fixture();
+    shredded(&Fixture::new(&TENANTS));
+}
+
+/// Wherever the files of these tenants lie: the default one, `a` and `b`.
+pub fn shredded(fixture: &Fixture) {
+    seal(fixture);
     let place = fixture.place("");
     let shred = |more: &[&str]| fixture.run(&[&["shred", "--tenant", "a", &place], more].concat());
     let ran = shred(&["--dry-run"]).ended(0, &["becomes unreadable, for good", "1 checkpoints and savepoints"]);
     assert!(ran.out.contains("/a/chk-1") && !ran.out.contains("/b/chk-1"), "{ran:#?}");
     shred(&[]).ended(2, &["--confirm 'a'"]);
     shred(&["--confirm", "b"]).ended(2, &["nothing was done"]);
-    assert!(opens(&fixture, "a") && fixture.has_key("a"));
+    assert!(opens(fixture, "a") && opens(fixture, "b") && fixture.has_key("a"));
     shred(&["--confirm", "a"]).ended(0, &["key local 'key-of-a' is destroyed"]);
     assert!(!fixture.has_key("a") && fixture.has_key("b") && fixture.has_key("common"));
     // The configuration names a key that is gone, which every process says.
-    fixture.run(&["open", "--verify", &fixture.place("b/chk-1/f")]).ended(1, &["there is no key 'key-of-a'"]);
+    fixture.run(&["verify", &fixture.place("b/chk-1")]).ended(1, &["there is no key 'key-of-a'"]);
 }
 
 #[test]

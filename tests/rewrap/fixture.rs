@@ -1,4 +1,4 @@
-//! A keyring, a configuration, and a store of files sealed by processes that are gone.
+//! A keyring, a configuration, and a store of files sealed by processes that are gone: a folder, or another store.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,10 +18,15 @@ use sealpoint::stream::{OpenStream, read_head, sidecars_beside};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::elsewhere::Elsewhere;
+
 pub const CLI: &str = env!("CARGO_BIN_EXE_sealpoint");
 
 /// A folder with a keyring, `sealpoint.toml`, and files under `store/`.
-pub struct Site(TempDir);
+pub struct Site {
+    folder: TempDir,
+    elsewhere: Option<Elsewhere>,
+}
 
 impl Site {
     pub fn new() -> Site {
@@ -30,7 +35,17 @@ impl Site {
 
     /// With more lines of configuration; `other` is a second key of the keyring.
     pub fn configured(more: &str) -> Site {
-        let site = Site(TempDir::new().unwrap());
+        Site::of(None, more)
+    }
+
+    /// Whose `store/` lies in another store.
+    #[allow(dead_code, reason = "tests/store does that")]
+    pub fn elsewhere(elsewhere: Elsewhere) -> Site {
+        Site::of(Some(elsewhere), "")
+    }
+
+    fn of(elsewhere: Option<Elsewhere>, more: &str) -> Site {
+        let site = Site { folder: TempDir::new().unwrap(), elsewhere };
         site.keyring_file().create("sealpoint").unwrap();
         site.keyring(|keyring| keyring.add("other", SystemTime::now()).map(drop));
         fs::create_dir(site.path("store")).unwrap();
@@ -46,7 +61,7 @@ impl Site {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     pub fn rotate(&self, key: &str) {
@@ -87,12 +102,14 @@ impl Site {
 
     /// Every sealed file below the store.
     pub fn files(&self) -> Vec<PathBuf> {
+        self.sync();
         let mut files: Vec<PathBuf> = walk(&self.path("store")).into_iter().filter(|path| !is_ours(path)).collect();
         files.sort();
         files
     }
 
     pub fn sidecars(&self) -> Vec<PathBuf> {
+        self.sync();
         let named = |path: &PathBuf| path.file_name().unwrap() == sidecar::FILE_NAME;
         let mut files: Vec<PathBuf> = walk(&self.path("store")).into_iter().filter(named).collect();
         files.sort();
@@ -111,20 +128,53 @@ impl Site {
     }
 
     pub fn rewrap_at(&self, names: &[&str], options: &Options) -> Result<Report> {
-        let roots: Vec<_> = names.iter().map(|name| Location::of_path(&self.path(name)).unwrap()).collect();
-        rewrap(&self.engine(), &roots, options, &Progress::default())
+        self.sync();
+        let roots: Vec<_> = names.iter().map(|name| self.place(name)).collect();
+        let mut options = options.clone();
+        if let Some(elsewhere) = &self.elsewhere {
+            options.store = elsewhere.options.clone();
+        }
+        let report = rewrap(&self.engine(), &roots, &options, &Progress::default());
+        self.sync();
+        report
     }
 
+    /// Of `store` and what lies in it.
+    pub fn place(&self, name: &str) -> Location {
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.at(name),
+            None => Location::of_path(&self.path(name)).unwrap(),
+        }
+    }
+
+    /// The tool over what the store holds now.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.sync();
         let mut command = Command::new(CLI);
-        command.env_clear().env("SEALPOINT_CONFIG", self.path("sealpoint.toml"));
-        command.current_dir(self.0.path()).args(arguments);
+        command.env_clear().env("SEALPOINT_CONFIG", self.path("sealpoint.toml")).current_dir(self.folder.path());
+        let Some(elsewhere) = &self.elsewhere else {
+            command.args(arguments);
+            return command;
+        };
+        command.envs(elsewhere.environment.clone());
+        for argument in arguments {
+            let is_place = *argument == "store" || argument.starts_with("store/");
+            command.arg(if is_place { elsewhere.at(argument).uri() } else { (*argument).to_owned() });
+        }
         command
+    }
+
+    /// Brings what was changed here to the other store, and what was changed there here.
+    pub fn sync(&self) {
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.sync(self.folder.path());
+        }
     }
 
     /// Exit status, standard output and standard error.
     pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        self.sync();
         (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }
 

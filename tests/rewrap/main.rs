@@ -1,5 +1,7 @@
 //! Data keys are wrapped anew beside the files that they seal; nothing is lost, whatever happens meanwhile.
 
+#[path = "../elsewhere/mod.rs"]
+mod elsewhere;
 mod failures;
 mod fixture;
 mod killed;

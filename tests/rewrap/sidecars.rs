@@ -1,5 +1,5 @@
 //! A sidecar that was damaged, forged, swapped or rolled back costs nothing but the next rewrap; several who write one
-//! lose nothing of each other's.
+//! lose nothing of each other's. What takes a site holds wherever its files lie.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use sealpoint::envelope::sidecar;
 use sealpoint::lifecycle::rewrap::Options;
 
-use crate::fixture::{Site, versions_in};
+use super::fixture::{Site, versions_in};
 
 fn options() -> Options {
     Options::default()
@@ -17,11 +17,15 @@ fn options() -> Options {
 
 fn rewrapped() -> (Site, PathBuf) {
     let site = Site::new();
+    let sidecar = rewrap_first(&site);
+    (site, sidecar)
+}
+
+fn rewrap_first(site: &Site) -> PathBuf {
     site.job("job", 2);
     site.rotate("sealpoint");
     assert!(site.rewrap(&options()).is_complete());
-    let sidecar = site.path("store/job/.sealpoint-keys");
-    (site, sidecar)
+    site.path("store/job/.sealpoint-keys")
 }
 
 fn entries(path: &Path) -> usize {
@@ -40,11 +44,15 @@ fn harms_nothing(site: &Site, options: &Options) {
 
 #[test]
 fn a_truncated_one_is_replaced() {
-    let (site, sidecar) = rewrapped();
+    truncated(&Site::new());
+}
+
+pub fn truncated(site: &Site) {
+    let sidecar = rewrap_first(site);
     let good = fs::read(&sidecar).unwrap();
     for length in [0, 7, 15, 16, 40, good.len() / 2, good.len() - 1] {
         fs::write(&sidecar, &good[..length]).unwrap();
-        harms_nothing(&site, &options());
+        harms_nothing(site, &options());
     }
 }
 
@@ -98,17 +106,25 @@ fn a_forged_one_is_replaced_when_all_are_to_be_wrapped_again() {
 
 #[test]
 fn one_of_another_directory_is_of_no_use_and_does_no_harm() {
-    let (site, sidecar) = rewrapped();
+    swapped(&Site::new());
+}
+
+pub fn swapped(site: &Site) {
+    let sidecar = rewrap_first(site);
     site.job("neighbour", 1);
     let report = site.rewrap(&options());
     assert!(report.is_complete());
     fs::copy(site.path("store/job/savepoint-1/.sealpoint-keys"), &sidecar).unwrap();
-    harms_nothing(&site, &options());
+    harms_nothing(site, &options());
 }
 
 #[test]
 fn one_that_was_rolled_back_is_renewed_from() {
-    let (site, sidecar) = rewrapped();
+    rolled_back(&Site::new());
+}
+
+pub fn rolled_back(site: &Site) {
+    let sidecar = rewrap_first(site);
     let old = fs::read(&sidecar).unwrap();
     site.rotate("sealpoint");
     site.rewrap(&options());
@@ -159,8 +175,15 @@ fn entries_go_when_no_file_needs_them_and_everything_was_seen() {
 
 #[test]
 fn two_processes_at_once_lose_nothing_of_each_other_s() {
-    let site = Site::configured("kms.fallbacks = 'second'\nkms.fallback.second.local.key = 'other'\n");
-    site.configure("");
+    let site = Site::new();
+    several_at_once(&site);
+    let left = fs::read_dir(site.path("store/one"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".sealpoint-keys."));
+    assert_eq!(left.count(), 0, "no lock is left");
+}
+
+pub fn several_at_once(site: &Site) {
     for job in ["one", "two", "three"] {
         site.job(job, 2);
     }
@@ -184,8 +207,4 @@ fn two_processes_at_once_lose_nothing_of_each_other_s() {
     assert_eq!(site.unopened(), Vec::<String>::new());
     site.configure("kms.local.key = 'other'\n");
     assert_eq!(site.unopened(), Vec::<String>::new());
-    let left = fs::read_dir(site.path("store/one"))
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".sealpoint-keys."));
-    assert_eq!(left.count(), 0, "no lock is left");
 }

@@ -8,9 +8,16 @@ use sealpoint::error::Kind;
 use sealpoint::store::{Location, Replaced, Store, StoreOptions};
 use serde_json::json;
 
+use crate::checkpoints::{compromised_key, preflight_of_a_restore, replaced_file, what_is_wrong_with_a_checkpoint};
 use crate::life::key_version_ends;
 use crate::proxy::Tls;
-use crate::servers::{Fixture, read_only};
+use crate::refused::{nowhere_and_nobody, reader_only, refused_tool, throttled_tool};
+use crate::retirement::shredded_tenant;
+use crate::rewrap::{
+    checkpoints_come_and_go, rewrap_killed, several_rewraps_at_once, sidecar_rolled_back, sidecar_swapped,
+    sidecar_truncated,
+};
+use crate::servers::Fixture;
 
 /// A statement about a store.
 pub struct Case {
@@ -47,6 +54,21 @@ cases![
     unknown_issuer,
     nobody_there,
     key_version_ends,
+    rewrap_killed,
+    several_rewraps_at_once,
+    checkpoints_come_and_go,
+    sidecar_truncated,
+    sidecar_swapped,
+    sidecar_rolled_back,
+    what_is_wrong_with_a_checkpoint,
+    replaced_file,
+    preflight_of_a_restore,
+    compromised_key,
+    shredded_tenant,
+    refused_tool,
+    nowhere_and_nobody,
+    reader_only,
+    throttled_tool,
 ];
 
 fn bytes(text: &str) -> Bytes {
@@ -258,26 +280,16 @@ fn unknown_bucket(fixture: &Fixture) {
     });
 }
 
-/// With nobody's credentials, or those of a reader.
+/// With the credentials of a reader.
 fn access_denied(fixture: &Fixture) {
-    let options = match fixture.root.scheme() {
-        "s3" => fixture.with(&[("AWS_SKIP_SIGNATURE", "true")]),
-        "abfss" => fixture.with(&[("AZURE_STORAGE_ACCOUNT_KEY", ""), ("AZURE_STORAGE_SAS_TOKEN", &read_only())]),
-        _ => fixture.with(&[("GOOGLE_BEARER_TOKEN", "reader")]),
-    };
-    let store = Store::open(&fixture.root, &options).unwrap();
+    let store = Store::open(&fixture.root, &fixture.with(&fixture.reader())).unwrap();
     let error = fixture.runtime.block_on(store.put(&fixture.root.join("x"), bytes("x"))).unwrap_err();
     assert_eq!(error.kind(), Kind::StoreDenied, "{error}");
     assert!(error.message().contains(&fixture.root.uri()) && error.message().contains("what is needed is"), "{error}");
 }
 
 fn wrong_credentials(fixture: &Fixture) {
-    let options = match fixture.root.scheme() {
-        "s3" => fixture.with(&[("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")]),
-        "abfss" => fixture.with(&[("AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMmh1bnRlcjI=")]),
-        _ => fixture.with(&[("GOOGLE_BEARER_TOKEN", "hunter2")]),
-    };
-    let store = Store::open(&fixture.root, &options).unwrap();
+    let store = Store::open(&fixture.root, &fixture.with(&fixture.wrong_credentials())).unwrap();
     let error = fixture.runtime.block_on(store.put(&fixture.root.join("x"), bytes("x"))).unwrap_err();
     assert_eq!(error.kind(), Kind::Credentials, "{error}");
     assert!(!error.message().contains("hunter2") && !error.message().contains("aHVudGVy"), "{error}");
@@ -345,10 +357,9 @@ fn lost_answers(fixture: &Fixture) {
 }
 
 fn http_not_allowed(fixture: &Fixture) {
-    let store = Store::open(&fixture.root, &StoreOptions { allow_http: false, ..fixture.options() }).unwrap();
-    let error = fixture.runtime.block_on(store.put(&fixture.root.join("x"), bytes("x"))).unwrap_err();
+    let error = Store::open(&fixture.root, &StoreOptions { allow_http: false, ..fixture.options() }).unwrap_err();
     assert_eq!(error.kind(), Kind::Config, "{error}");
-    assert!(error.message().contains("ALLOW_HTTP"), "{error}");
+    assert!(error.message().contains(fixture.service.address_names[1]), "{error}");
 }
 
 fn unknown_issuer(fixture: &Fixture) {

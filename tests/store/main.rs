@@ -6,13 +6,19 @@
 //! emulator lacks is said by name.
 
 mod cases;
+mod checkpoints;
 #[allow(dead_code)]
 #[path = "../kms/child.rs"]
 mod child;
+#[path = "../elsewhere/mod.rs"]
+mod elsewhere;
 mod life;
 #[allow(dead_code)]
 #[path = "../kms/proxy.rs"]
 mod proxy;
+mod refused;
+mod retirement;
+mod rewrap;
 mod servers;
 
 use std::panic::{self, AssertUnwindSafe};

@@ -14,7 +14,8 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::child::{Child, Missing, root};
+use crate::child::{Child, Missing, root, tool};
+use crate::elsewhere::Elsewhere;
 use crate::proxy::{Proxy, Route, Tls};
 
 /// A kind of store, what it is tested with, and which cases that server cannot do, each with the reason.
@@ -27,8 +28,35 @@ pub struct Kind {
 pub const KINDS: &[Kind] = &[
     Kind { name: "file", start: files, lacks: FILES },
     Kind { name: "s3", start: minio, lacks: &[] },
-    Kind { name: "abfs", start: azurite, lacks: &[] },
-    Kind { name: "gs", start: gcs, lacks: &[] },
+    Kind { name: "abfs", start: azurite, lacks: AZURE },
+    Kind { name: "gs", start: gcs, lacks: GOOGLE },
+];
+
+const OF_S3: &str = "said of S3, whose server is the fastest: nothing in it depends on the store";
+const NO_REGIONS: &str = "it is about S3's region, and without credentials others ask the machine that they run on";
+
+const AZURE: &[(&str, &str)] = &[
+    ("checkpoints_come_and_go", OF_S3),
+    ("sidecar_truncated", OF_S3),
+    ("sidecar_swapped", OF_S3),
+    ("sidecar_rolled_back", OF_S3),
+    ("what_is_wrong_with_a_checkpoint", OF_S3),
+    ("compromised_key", OF_S3),
+    ("nowhere_and_nobody", NO_REGIONS),
+];
+
+const GOOGLE: &[(&str, &str)] = &[
+    ("rewrap_killed", OF_S3),
+    ("several_rewraps_at_once", OF_S3),
+    ("checkpoints_come_and_go", OF_S3),
+    ("sidecar_truncated", OF_S3),
+    ("sidecar_swapped", OF_S3),
+    ("sidecar_rolled_back", OF_S3),
+    ("what_is_wrong_with_a_checkpoint", OF_S3),
+    ("compromised_key", OF_S3),
+    ("shredded_tenant", OF_S3),
+    ("nowhere_and_nobody", NO_REGIONS),
+    ("throttled_tool", OF_S3),
 ];
 
 const FILES: &[(&str, &str)] = &[
@@ -42,6 +70,21 @@ const FILES: &[(&str, &str)] = &[
     ("http_not_allowed", "files are asked by no request"),
     ("unknown_issuer", "files are asked by no request"),
     ("nobody_there", "files are asked by no request"),
+    ("rewrap_killed", "tests/rewrap says it of files"),
+    ("several_rewraps_at_once", "tests/rewrap says it of files"),
+    ("checkpoints_come_and_go", "tests/rewrap says it of files"),
+    ("sidecar_truncated", "tests/rewrap says it of files"),
+    ("sidecar_swapped", "tests/rewrap says it of files"),
+    ("sidecar_rolled_back", "tests/rewrap says it of files"),
+    ("what_is_wrong_with_a_checkpoint", "tests/checkpoints says it of files"),
+    ("replaced_file", "tests/checkpoints says it of files"),
+    ("preflight_of_a_restore", "tests/checkpoints says it of files"),
+    ("compromised_key", "tests/checkpoints says it of files"),
+    ("shredded_tenant", "tests/retirement says it of files"),
+    ("refused_tool", "files are asked by no request"),
+    ("nowhere_and_nobody", NO_REGIONS),
+    ("reader_only", "tests/rewrap says it of files"),
+    ("throttled_tool", "files are asked by no request"),
 ];
 
 /// The account of Azurite that its documentation publishes.
@@ -51,20 +94,32 @@ const BUCKET: &str = "checkpoints";
 const USER: &str = "contract-user";
 const PASSWORD: &str = "contract-password";
 
+/// A variable of the environment and its value; an empty one is as good as none.
+pub type Variable = (&'static str, String);
+
 /// A running server, or a folder.
 pub struct Service {
     /// The bucket.
     pub root: Location,
-    pub environment: Vec<(&'static str, String)>,
+    pub environment: Vec<Variable>,
     /// `http://127.0.0.1:port`; nothing for files.
     pub upstream: Option<String>,
     /// What follows the server in its address.
     path: &'static str,
     /// The variables that hold the address, and that allow http.
-    address_names: [&'static str; 2],
+    pub address_names: [&'static str; 2],
     proxy: Option<Arc<Proxy>>,
     _child: Option<Child>,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+impl Service {
+    /// Parts of objects that were never finished; none where they cannot be looked at.
+    pub fn unfinished_uploads(&self) -> Vec<String> {
+        let of_minio = self.folder.path().join(".minio.sys/multipart");
+        let entries = std::fs::read_dir(of_minio).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
 }
 
 /// What a case is given: a place of its own in a store.
@@ -95,7 +150,7 @@ impl<'s> Fixture<'s> {
     }
 
     /// What a process is told by its environment to reach the store.
-    pub fn of_a_process(&self) -> Vec<(&'static str, String)> {
+    pub fn of_a_process(&self) -> Vec<Variable> {
         let mut environment = self.service.environment.clone();
         if let Some(upstream) = &self.service.upstream {
             let [endpoint, allow_http] = self.service.address_names;
@@ -103,6 +158,11 @@ impl<'s> Fixture<'s> {
             environment.push((allow_http, "true".to_owned()));
         }
         environment
+    }
+
+    /// The place of the case for the files of a folder.
+    pub fn elsewhere(&self) -> Elsewhere {
+        Elsewhere::new(self.root.clone(), self.options(), self.of_a_process())
     }
 
     /// The store behind the fault proxy.
@@ -118,11 +178,29 @@ impl<'s> Fixture<'s> {
         (route, options)
     }
 
-    /// The same with some variables set otherwise, or added; an empty one is as good as none.
-    pub fn with(&self, changes: &[(&'static str, &str)]) -> StoreOptions {
+    /// What makes somebody of us who may list and read, and do nothing else.
+    pub fn reader(&self) -> Vec<Variable> {
+        match self.root.scheme() {
+            "s3" => vec![("AWS_SKIP_SIGNATURE", "true".to_owned())],
+            "gs" => vec![("GOOGLE_BEARER_TOKEN", "reader".to_owned())],
+            _ => vec![("AZURE_STORAGE_ACCOUNT_KEY", String::new()), ("AZURE_STORAGE_SAS_TOKEN", read_only())],
+        }
+    }
+
+    /// What makes somebody of us whom nobody knows.
+    pub fn wrong_credentials(&self) -> Vec<Variable> {
+        match self.root.scheme() {
+            "s3" => vec![("AWS_SECRET_ACCESS_KEY", "hunter2hunter2".to_owned())],
+            "gs" => vec![("GOOGLE_BEARER_TOKEN", "hunter2".to_owned())],
+            _ => vec![("AZURE_STORAGE_ACCOUNT_KEY", "aHVudGVyMmh1bnRlcjI=".to_owned())],
+        }
+    }
+
+    /// The same with some variables set otherwise, or added.
+    pub fn with(&self, changes: &[Variable]) -> StoreOptions {
         let mut pairs = self.service.environment.clone();
         pairs.retain(|(known, _)| changes.iter().all(|(name, _)| name != known));
-        pairs.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        pairs.extend(changes.iter().cloned());
         StoreOptions { environment: Environment::of(pairs), ..self.options() }
     }
 }
@@ -146,7 +224,7 @@ fn files() -> Result<Service, Missing> {
         address_names: ["", ""],
         proxy: None,
         _child: None,
-        _folder: folder,
+        folder,
     })
 }
 
@@ -158,8 +236,13 @@ fn minio() -> Result<Service, Missing> {
         let mut command = Command::new(program("minio"));
         command.arg("server").arg("--quiet").arg("--address").arg(format!("127.0.0.1:{port}")).arg(folder.path());
         command.env("MINIO_ROOT_USER", USER).env("MINIO_ROOT_PASSWORD", PASSWORD).env("MINIO_BROWSER", "off");
+        command.env("MINIO_SITE_REGION", "us-east-1");
         command
     })?;
+    let mut policy = Command::new(tool("python"));
+    policy.arg(root().join("tests/store/servers/allow_reading.py")).arg(format!("http://127.0.0.1:{port}"));
+    let policy = policy.args([USER, PASSWORD, BUCKET]).output().map_err(|error| Missing(format!("python: {error}")))?;
+    assert!(policy.status.success(), "{}", String::from_utf8_lossy(&policy.stderr));
     let environment = vec![
         ("AWS_ACCESS_KEY_ID", USER.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", PASSWORD.to_owned()),
@@ -199,7 +282,7 @@ fn gcs() -> Result<Service, Missing> {
 
 fn serving(
     uri: &str,
-    environment: Vec<(&'static str, String)>,
+    environment: Vec<Variable>,
     port: u16,
     address_names: [&'static str; 2],
     path: &'static str,
@@ -214,7 +297,7 @@ fn serving(
         address_names,
         proxy: Some(Proxy::start()?),
         _child: Some(child),
-        _folder: folder,
+        folder,
     })
 }
 
@@ -231,7 +314,7 @@ fn make_container(port: u16) {
 }
 
 /// A shared access signature that lists and reads, and does nothing else.
-pub fn read_only() -> String {
+fn read_only() -> String {
     let (until, version) = ("2099-01-01T00:00:00Z", "2018-11-09");
     let signature = signature(&format!("{ACCOUNT}\nrl\nb\nsco\n\n{until}\n\n\n{version}\n"));
     let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");

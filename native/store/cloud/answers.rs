@@ -60,7 +60,8 @@ pub fn meaning(status: StatusCode, headers: &HeaderMap, body: &[u8], conditional
                 .error(format_args!("there is no such bucket or container{said}: check its name and the account")),
         );
     }
-    let region = headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
+    let region = headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok()).map(shown);
+    let region = region.or_else(|| element(body, "Region"));
     match status {
         StatusCode::RANGE_NOT_SATISFIABLE => Meaning::PastEnd,
         StatusCode::CONFLICT if conditional && code == "ConditionalRequestConflict" => {
@@ -167,6 +168,10 @@ mod tests {
     fn the_region_of_a_bucket_is_told() {
         let headers = HeaderMap::from_iter([("x-amz-bucket-region".parse().unwrap(), "eu-west-3".parse().unwrap())]);
         let Meaning::Refused(error) = meaning(StatusCode::MOVED_PERMANENTLY, &headers, b"", false) else { panic!() };
+        assert!(error.message().contains("AWS_REGION=eu-west-3"), "{error}");
+        let body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-3</Region></Error>";
+        let refused = meaning(StatusCode::BAD_REQUEST, &HeaderMap::new(), body, false);
+        let Meaning::Refused(error) = refused else { panic!() };
         assert!(error.message().contains("AWS_REGION=eu-west-3"), "{error}");
     }
 }

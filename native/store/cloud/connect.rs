@@ -69,6 +69,11 @@ impl Connection<'_> {
                 if !own {
                     builder = builder.with_credentials(Arc::new(profile));
                 }
+            } else if !own && self.options.environment.get("AWS_EC2_METADATA_DISABLED") == Some("true") {
+                return Err(Kind::Credentials.error(format_args!(
+                    "{}: the environment holds no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+                    self.location
+                )));
             }
         }
         let bucket = self.location.authority();
@@ -95,7 +100,7 @@ impl Connection<'_> {
             .with_disable_bulk_delete(true)
             .with_retry(never())
             .with_client_options(Connector::options(self.allow_http("AWS_ALLOW_HTTP")))
-            .with_http_connector(self.connector(&address)?);
+            .with_http_connector(self.connector(&address, "AWS_ALLOW_HTTP")?);
         self.made(builder.build())
     }
 
@@ -134,7 +139,7 @@ impl Connection<'_> {
             .with_endpoint(address.clone())
             .with_retry(never())
             .with_client_options(Connector::options(self.allow_http("AZURE_ALLOW_HTTP")))
-            .with_http_connector(self.connector(&address)?);
+            .with_http_connector(self.connector(&address, "AZURE_ALLOW_HTTP")?);
         self.made(builder.build())
     }
 
@@ -157,7 +162,7 @@ impl Connection<'_> {
             .with_bucket_name(self.location.authority())
             .with_retry(never())
             .with_client_options(Connector::options(self.allow_http("GOOGLE_ALLOW_HTTP")))
-            .with_http_connector(self.connector(&address)?);
+            .with_http_connector(self.connector(&address, "GOOGLE_ALLOW_HTTP")?);
         self.made(builder.build())
     }
 
@@ -177,8 +182,8 @@ impl Connection<'_> {
         Some(self.options.allow_http || said)
     }
 
-    /// Checks the address, which may hold no credentials.
-    fn connector(&self, address: &str) -> Result<Connector> {
+    /// Checks the address, which may hold no credentials, and is `https` unless the variable allows `http`.
+    fn connector(&self, address: &str, allow_http: &str) -> Result<Connector> {
         let bad = |reason: &str| -> Error {
             Kind::Config.error(format_args!("{}: the address of the store: {reason}", self.location))
         };
@@ -188,6 +193,9 @@ impl Connection<'_> {
         }
         let host =
             url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("https://host:port is expected"))?;
+        if url.scheme() == "http" && self.allow_http(allow_http) != Some(true) {
+            return Err(bad(&format!("http is not allowed: give an https address, or set {allow_http}=true")));
+        }
         let bundle = self.options.environment.get("AWS_CA_BUNDLE").filter(|_| self.location.kind() == Scheme::S3);
         let ca_file = self.options.ca_file.clone().or_else(|| bundle.map(Into::into));
         Ok(Connector { ca_file, pace: Arc::clone(self.pace), host: host.to_owned() })

@@ -55,6 +55,9 @@ pub async fn watched<R>(operation: impl Future<Output = R>) -> (R, bool) {
         .await
 }
 
+/// What is to be done where there are no credentials.
+const GIVE: &str = "set the variables of the environment that hold some, as docs/STORES.md lists them";
+
 /// Makes the clients of one store and of whoever gives it credentials.
 #[derive(Debug)]
 pub struct Connector {
@@ -222,7 +225,10 @@ impl Service {
             Meaning::Refused(error) if ours => fault(error),
             Meaning::Answer | Meaning::Refused(_) => {
                 let said = answers::said(&headers, &body);
-                fault(Kind::Credentials.error(format_args!("{place} gave no credentials (status {status}{said})")))
+                fault(
+                    Kind::Credentials
+                        .error(format_args!("{place} gave no credentials (status {status}{said}): {GIVE}")),
+                )
             }
         }
     }
@@ -230,7 +236,8 @@ impl Service {
     fn unanswered(&self, place: &str, error: &reqwest::Error) -> Attempt {
         if self.metadata {
             return Attempt::Again(
-                Kind::Credentials.error(format_args!("{place}, the machine's own service, gives none")),
+                Kind::Credentials
+                    .error(format_args!("{place}, the machine's own service, gives no credentials: {GIVE}")),
             );
         }
         if let Some(error) = tls::fault(CA_FILE, error) {
