@@ -72,7 +72,7 @@ test-java: native ## the jar's own tests against both Flink lines, every JVM wit
 	$(MVN) -f java/pom.xml verify -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
 	$(MVN) -f java/pom.xml test -Pflink-2 -Dsealpoint.native=$(NATIVE) -Dsealpoint.cli=$(CLI)
 
-test-flink: jar kms-env ## scenarios on real clusters of Flink 1.20 and 2.x
+test-flink: jar kms-env store-env ## scenarios on real clusters of Flink 1.20 and 2.x
 	$(MVN) -f tests/flink/pom.xml verify $(UNDER_TEST)
 
 # What a soak does is set by these; as they stand it takes an hour at most, once everything is built.

@@ -60,6 +60,12 @@ public final class ClusterSpec {
         return this;
     }
 
+    /** With the file systems that Flink loads as plugins; {@link Distribution#plugins()} has them. */
+    public ClusterSpec withPlugins() {
+        environment.put("FLINK_PLUGINS_DIR", flink.plugins().toString());
+        return this;
+    }
+
     /** Every JVM looks for misuse of JNI; see {@link Cluster#faults()}. */
     public ClusterSpec checkJni() {
         jobManagerFlags.add("-Xcheck:jni");

@@ -23,6 +23,11 @@ public record Distribution(String version, Path lib) {
         return built(home().resolve("job.jar"));
     }
 
+    /** A folder for each plugin, as in Flink's {@code plugins/}. */
+    Path plugins() {
+        return built(lib.resolveSibling("plugins"));
+    }
+
     /** Flink 2 renamed options; where a version still knows both names, the tests use those its users write. */
     public boolean isFlink2() {
         return version.startsWith("2.");

@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /** What is under test: the jar that goes into Flink's class path, and the command-line tool that makes keyrings. */
@@ -47,11 +48,17 @@ public record Product(Path jar, Path cli) {
 
     /** Runs the command-line tool, however it ends. */
     public Answer ask(String... arguments) throws IOException, InterruptedException {
+        return ask(Map.of(), arguments);
+    }
+
+    /** The same with these variables in its environment. */
+    public Answer ask(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of(cli.toString()));
         command.addAll(List.of(arguments));
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
         // Such variables would be configuration.
         builder.environment().keySet().removeIf(variable -> variable.startsWith("SEALPOINT_"));
+        builder.environment().putAll(environment);
         Process process = builder.start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         return new Answer(process.waitFor(), said);

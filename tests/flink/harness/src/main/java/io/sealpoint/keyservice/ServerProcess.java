@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /** A server as a process of its own on a loopback port, its output in a log; it cannot outlive us, however we end. */
-final class ServerProcess implements AutoCloseable {
+public final class ServerProcess implements AutoCloseable {
 
     /** Runs a command until it ends, or kills it (SIGKILL) once our end of the pipe to its standard input is closed. */
     private static final String LEASH = """
@@ -30,7 +30,7 @@ final class ServerProcess implements AutoCloseable {
     private Process process;
 
     /** @param command with the port already in it */
-    ServerProcess(String name, int port, Path log, List<String> command) throws IOException, InterruptedException {
+    public ServerProcess(String name, int port, Path log, List<String> command) throws IOException, InterruptedException {
         this.name = name;
         this.port = port;
         this.log = log;
@@ -85,7 +85,7 @@ final class ServerProcess implements AutoCloseable {
 
     private static void requireProgram(String program) {
         if (program.startsWith("/") && !Files.isExecutable(Path.of(program))) {
-            throw new IllegalStateException(program + " is missing: run make kms-env first");
+            throw new IllegalStateException(program + " is missing: run make kms-env store-env first");
         }
     }
 }
