@@ -1,7 +1,7 @@
 //! Files of this machine: whole or not at all, on the disk before it is said to be done.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -11,12 +11,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::{LARGEST, Object, Replaced, Version, fault, too_long};
 use crate::error::{Error, Kind, Result};
 use crate::store::Location;
 
-/// What a temporary file's name begins with. A `kill -9` leaves one; nobody reads it.
+/// What a temporary file's name begins with. A `kill -9` leaves one, which nobody reads, and the next who writes there
+/// [sweeps](super::sweep).
 pub const TEMPORARY: &str = ".sealpoint-tmp-";
 
 /// `None` if there is no file; a directory is none.
@@ -104,7 +105,7 @@ pub fn delete(location: &Location) -> Result<()> {
     }
 }
 
-/// A file that is being written under another name beside its own; gone when dropped.
+/// A file that is being written under another name beside its own, and locked (flock) meanwhile; gone when dropped.
 #[derive(Debug)]
 pub struct Temporary {
     file: File,
@@ -116,12 +117,14 @@ impl Temporary {
     /// With the directory that it lies in, where that is missing.
     pub fn beside(target: PathBuf) -> Result<Temporary> {
         make_directory(&target)?;
-        let mut random = [0; 8];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| Kind::Internal.error("the random generator failed"))?;
-        let path = target.with_file_name(format!("{TEMPORARY}{:016x}", u64::from_ne_bytes(random)));
-        let cannot = |error: io::Error| fault::io("write", &target, &error);
-        let file = OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(&path);
-        let file = file.map_err(cannot)?;
+        let (file, path) = loop {
+            let mut random = [0; 8];
+            aws_lc_rs::rand::fill(&mut random).map_err(|_| Kind::Internal.error("the random generator failed"))?;
+            let path = target.with_file_name(format!("{TEMPORARY}{:016x}", u64::from_ne_bytes(random)));
+            if let Some(file) = attempt(&path).map_err(|error| fault::io("write", &target, &error))? {
+                break (file, path);
+            }
+        };
         let made = Temporary { file, path, target };
         // Whoever could read the old file can read the new one.
         if let Ok(old) = fs::metadata(&made.target) {
@@ -164,6 +167,16 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // Renamed, it is not there any more.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A new file that is ours alone; `None` if somebody swept it away before it was locked. Where there are no locks there is none.
+fn attempt(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(lock::is_at(&file, path)?.then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(_)) => Ok(Some(file)),
     }
 }
 
@@ -221,17 +234,19 @@ pub fn entry(above: &Location, name: &OsStr) -> Result<Option<Entry>> {
             Ok(Some(Entry::File(Object { location, size: found.len(), modified })))
         }
         Ok(_) => Ok(None),
-        // Deleted since, unless it is a link: a volume that is not mounted, say, and nobody knows what lies on it.
-        Err(error) if is_absent(&error) => match fs::symlink_metadata(&path) {
-            Ok(link) if link.is_symlink() => {
-                let shown = path.display();
-                Err(Kind::Io
-                    .error(format_args!("{shown} is a link that leads nowhere: mount what it leads to, or remove it")))
-            }
-            Ok(_) | Err(_) => Ok(None),
-        },
+        // Deleted since.
+        Err(error) if is_absent(&error) => leads_somewhere(&path).map(|()| None),
         Err(error) => Err(fault::io("look at", &path, &error)),
     }
+}
+
+/// An error for a link to what is not there: a volume that is not mounted, say, and nobody knows what lies on it.
+pub fn leads_somewhere(path: &Path) -> Result<()> {
+    if !fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) || fs::metadata(path).is_ok() {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(Kind::Io.error(format_args!("{shown} is a link that leads nowhere: mount what it leads to, or remove it")))
 }
 
 /// What a directory holds.

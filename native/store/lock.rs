@@ -51,12 +51,17 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         // Whoever held it before has removed the file: only the one that is at the path now is the lock.
-        let held = file.metadata()?;
-        match fs::symlink_metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (held.dev(), held.ino()) => Ok(Some(file)),
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            Ok(_) | Err(_) => Ok(None),
-        }
+        Ok(is_at(&file, path)?.then_some(file))
+    }
+}
+
+/// True if this file is the one at the path now.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

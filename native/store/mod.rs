@@ -11,6 +11,7 @@ mod file;
 mod location;
 mod lock;
 mod pace;
+mod sweep;
 mod walk;
 mod writer;
 
@@ -32,6 +33,7 @@ pub use location::{Location, Scheme};
 pub use writer::Writer;
 
 use pace::Pace;
+use sweep::Sweeper;
 
 /// How many files a listing is ahead of its reader.
 const AHEAD: usize = 1_000;
@@ -48,7 +50,7 @@ pub struct Store {
 
 #[derive(Debug, Clone)]
 enum Backend {
-    Files(Arc<Pace>),
+    Files(Arc<Pace>, Arc<Sweeper>),
     #[cfg(feature = "object-http")]
     Cloud(cloud::Cloud),
 }
@@ -118,7 +120,7 @@ impl Store {
         }
         let pace = Arc::new(Pace::new(options.requests_per_second));
         let backend = match location.kind() {
-            Scheme::File => Backend::Files(pace),
+            Scheme::File => Backend::Files(pace, Arc::default()),
             #[cfg(feature = "object-http")]
             Scheme::S3 | Scheme::Abfs | Scheme::Gs => Backend::Cloud(cloud::Cloud::open(&place, options, &pace)?),
             #[cfg(not(feature = "object-http"))]
@@ -173,7 +175,7 @@ impl Store {
         if let Some(cloud) = self.cloud(location)? {
             return cloud.put(location, bytes).await;
         }
-        self.blocking(location, move |location| file::put(location, &bytes)).await
+        self.writing(location, move |location| file::put(location, &bytes)).await
     }
 
     /// Puts a whole file there if there is none; false if there is one.
@@ -181,7 +183,7 @@ impl Store {
         if let Some(cloud) = self.cloud(location)? {
             return cloud.put_new(location, bytes).await;
         }
-        self.blocking(location, move |location| file::put_new(location, &bytes)).await
+        self.writing(location, move |location| file::put_new(location, &bytes)).await
     }
 
     /// Puts a whole file in the place of the one of this version, or where there is none: of several at once one succeeds.
@@ -190,7 +192,7 @@ impl Store {
         if let Some(cloud) = self.cloud(location)? {
             return cloud.replace(location, expected, bytes).await;
         }
-        self.blocking(location, move |location| file::replace(location, expected.as_ref(), &bytes)).await
+        self.writing(location, move |location| file::replace(location, expected.as_ref(), &bytes)).await
     }
 
     /// A whole file, of which a few MiB are expected, and its version, to [`replace`](Self::replace) it; `None` if there
@@ -207,7 +209,7 @@ impl Store {
         if let Some(cloud) = self.cloud(location)? {
             return Ok(Writer::to_cloud(cloud.upload(location)?));
         }
-        let temporary = self.blocking(location, |location| file::Temporary::beside(location.local())).await?;
+        let temporary = self.writing(location, |location| file::Temporary::beside(location.local())).await?;
         Ok(Writer::to_file(temporary))
     }
 
@@ -232,7 +234,7 @@ impl Store {
     fn cloud(&self, location: &Location) -> Result<Option<&cloud::Cloud>> {
         self.check(location)?;
         match &self.backend {
-            Backend::Files(_) => Ok(None),
+            Backend::Files(..) => Ok(None),
             Backend::Cloud(cloud) => Ok(Some(cloud)),
         }
     }
@@ -244,11 +246,29 @@ impl Store {
         work: impl FnOnce(&Location) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         self.check(location)?;
-        if let Backend::Files(pace) = &self.backend {
+        if let Backend::Files(pace, _) = &self.backend {
             pace.turn().await;
         }
         let location = location.clone();
         blocking(move || work(&location)).await
+    }
+
+    /// The same in a directory that is swept before.
+    async fn writing<R: Send + 'static>(
+        &self,
+        location: &Location,
+        work: impl FnOnce(&Location) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let sweeper = match &self.backend {
+            Backend::Files(_, sweeper) => Arc::clone(sweeper),
+            #[cfg(feature = "object-http")]
+            Backend::Cloud(_) => Arc::default(),
+        };
+        let swept = move |location: &Location| {
+            sweeper.before_writing(&location.local());
+            work(location)
+        };
+        self.blocking(location, swept).await
     }
 }
 
@@ -375,6 +395,45 @@ mod tests {
     }
 
     #[test]
+    fn what_killed_processes_left_is_swept_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (first, root) = store(folder.path());
+        runtime().block_on(async {
+            let mut writer = first.writer(&root.join("large")).await.unwrap();
+            writer.write(Bytes::from(vec![7; 3_000_000])).await.unwrap();
+            fs::write(path(".sealpoint-tmp-0123456789abcdef"), "of a killed process").unwrap();
+            fs::create_dir(path(".sealpoint-tmp-directory")).unwrap();
+            symlink(path("small"), path(".sealpoint-tmp-link")).unwrap();
+            let (second, _) = store(folder.path());
+            second.put(&root.join("small"), Bytes::from_static(b"small")).await.unwrap();
+            assert_eq!(left(folder.path()).iter().filter(|name| name.starts_with(".sealpoint-tmp-")).count(), 3);
+            writer.finish().await.unwrap();
+        });
+        assert_eq!(left(folder.path()), [".sealpoint-tmp-directory", ".sealpoint-tmp-link", "large", "small"]);
+        assert_eq!(
+            (fs::read(path("small")).unwrap(), fs::read(path("large")).unwrap().len()),
+            (b"small".to_vec(), 3_000_000)
+        );
+    }
+
+    #[test]
+    fn many_who_sweep_and_write_at_once_take_nothing_from_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        runtime().block_on(async {
+            let mut writers = tokio::task::JoinSet::new();
+            for number in 0..200 {
+                // Each a store of its own, which sweeps.
+                let (store, root) = store(folder.path());
+                let at = root.join(&number.to_string());
+                writers.spawn(async move { store.put(&at, Bytes::from_static(b"x")).await });
+            }
+            writers.join_all().await.into_iter().for_each(|put| put.unwrap());
+        });
+        assert_eq!(left(folder.path()).len(), 200);
+    }
+
+    #[test]
     fn whoever_could_read_the_old_file_can_read_the_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let (store, root) = store(folder.path());
@@ -406,6 +465,7 @@ mod tests {
         }
         assert!(found.contains("a/b/loop is a link to a directory above it"), "{found}");
         assert!(found.contains("a/broken is a link that leads nowhere"), "{found}");
+        assert!(listed(&path("a/broken")).join("").contains("leads nowhere"), "where it is asked for itself");
         assert_eq!(listed(&path("top")), [""]);
         assert!(listed(&path("missing")).is_empty());
     }

@@ -46,7 +46,10 @@ impl Walk {
     fn begin(&mut self, start: Location) -> Result<Option<Object>> {
         match file::stat(&start)? {
             Some(object) => Ok(Some(object)),
-            None => self.enter(start).map(|()| None),
+            None => {
+                file::leads_somewhere(&start.local())?;
+                self.enter(start).map(|()| None)
+            }
         }
     }
 }
