@@ -56,8 +56,8 @@ public record Product(Path jar, Path cli) {
         List<String> command = new ArrayList<>(List.of(cli.toString()));
         command.addAll(List.of(arguments));
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
-        // Such variables would be configuration.
-        builder.environment().keySet().removeIf(variable -> variable.startsWith("SEALPOINT_"));
+        // Such variables would be configuration, or somebody's own credentials.
+        builder.environment().keySet().removeIf(variable -> variable.matches("(AWS|AZURE|GOOGLE|SEALPOINT)_.*"));
         builder.environment().putAll(environment);
         Process process = builder.start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
