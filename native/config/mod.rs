@@ -74,6 +74,8 @@ pub struct EncryptionConfig {
     pub require_sealed: bool,
     /// On Flink: plaintext may be restored although sealing is required.
     pub restore_plaintext: bool,
+    /// On Flink: whether checkpoints have manifests.
+    pub checkpoint_manifest: CheckpointManifest,
     /// On the JVM: how bytes cross the border.
     pub jni_arrays: JniArrays,
     /// What was set, as it was set.
@@ -149,6 +151,17 @@ pub struct KeyRotationPolicy {
     pub max_age_days: u32,
     /// Whether the coordinator rotates it, or only says so.
     pub auto_rotate: bool,
+}
+
+/// What a JobManager does about the manifests of checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointManifest {
+    /// Nothing.
+    None,
+    /// Writes one at completion, and compares one that is there before a restore.
+    Write,
+    /// The same, and restores nothing that has none.
+    Require,
 }
 
 /// How bytes cross between the JVM and the library.

@@ -239,6 +239,8 @@ options! {
         "On Flink: a directory that state may be written to unsealed stops the start, instead of a warning, and no plaintext checkpoint or savepoint is restored. A job can make it stricter, never looser.";
     RESTORE_PLAINTEXT = "restore-plaintext", Kind::Flag, Default::Value("false"), "true", "0.1",
         "On Flink, with `require-sealed: true`: a checkpoint or savepoint that is not sealed may be restored all the same, with a warning. Nothing proves who wrote it, so set it for the one restore that brings in state from before Sealpoint, in the job's own configuration. Without `require-sealed` such a restore is allowed, with the same warning.";
+    CHECKPOINT_MANIFEST = "checkpoint.manifest", Kind::Choice(&["none", "write", "require"]), Default::Value("none"), "require", "0.1",
+        "On Flink: whether checkpoints and savepoints have a manifest, by which a state file that was replaced by an older one of its name is noticed. With `write` the JobManager writes one when it completes a checkpoint, or fails that checkpoint, and compares one that is there before it restores from it; with `require` it also refuses to restore where there is none. A job can make it stricter, never looser.";
     JNI_ARRAYS = "jni.arrays", Kind::Choice(&["auto", "critical", "direct"]), Default::Value("auto"), "direct", "0.1",
         "On the JVM: how bytes cross to the library. `auto` takes critical sections from JDK 22 on, where they pin regions, and `direct` below, where they would hold up the garbage collector: each frame is copied to native memory and back.";
 }

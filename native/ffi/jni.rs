@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lifecycle::rewrap::{Options, rewrap_uri};
 
 /// The version of this set of native methods; the jar refuses another.
-const ABI_VERSION: jint = 2;
+const ABI_VERSION: jint = 3;
 
 /// Set in the result of an open call when more than `consumed` and `produced` must be asked for.
 const LOOK_AGAIN: jlong = jlong::MIN;
@@ -554,11 +554,11 @@ fn to_long<T>(raw: *mut Handle<T>) -> jlong {
     raw as jlong
 }
 
-fn to_int(value: usize) -> Result<jint> {
+pub(super) fn to_int(value: usize) -> Result<jint> {
     jint::try_from(value).map_err(|_| out_of_range())
 }
 
-fn from_int(value: jint) -> Result<usize> {
+pub(super) fn from_int(value: jint) -> Result<usize> {
     usize::try_from(value).map_err(|_| out_of_range())
 }
 

@@ -8,6 +8,7 @@
 pub mod c;
 mod handle;
 pub mod jni;
+mod jni_manifest;
 mod jni_metadata;
 mod log_queue;
 mod scratch;

@@ -2,8 +2,10 @@
 //! older one of the same name and tenant. docs/FORMAT.md is its normative text.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{BufReader, ErrorKind, Read};
 
+use super::checkpoint::SEALED;
 use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{SealedFile, THROUGH};
@@ -28,19 +30,23 @@ pub struct Manifest {
 /// One sealed file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// The bytes of the sealed file.
+    /// The bytes of the sealed file; those that it has at least if it grows.
     pub sealed_len: u64,
     /// The commitment in its head, which no two files share.
     pub commitment: [u8; 32],
-    /// Flink still merged others into it: it may become longer.
+    /// Flink merges others into it: it may become longer.
     pub grows: bool,
 }
 
 impl Manifest {
     /// Takes a file in.
     pub fn add(&mut self, directory: &Location, place: &Location, sealed_len: u64, commitment: &[u8; 32], grows: bool) {
-        let entry = Entry { sealed_len, commitment: *commitment, grows };
-        self.entries.insert(name(directory, place), entry);
+        self.insert(name(directory, place), Entry { sealed_len, commitment: *commitment, grows });
+    }
+
+    /// Takes a file in by its name, which is one of [`Names`].
+    pub fn insert(&mut self, name: String, entry: Entry) {
+        self.entries.insert(name, entry);
     }
 
     /// How many files are in it.
@@ -61,13 +67,24 @@ impl Manifest {
         sealed_len: u64,
         commitment: &[u8; 32],
     ) -> Option<Problem> {
+        self.check_named(&name(directory, place), place, sealed_len, commitment)
+    }
+
+    /// The same by a name, which is one of [`Names`], of a file that messages call `place`.
+    pub fn check_named(
+        &self,
+        name: &str,
+        place: impl fmt::Display,
+        sealed_len: u64,
+        commitment: &[u8; 32],
+    ) -> Option<Problem> {
         let replaced = |why: &str| {
             Some(
                 What::Replaced
                     .problem(Kind::Integrity.error(format_args!("{place}: {why} the manifest was written over"))),
             )
         };
-        let Some(entry) = self.entries.get(&name(directory, place)) else {
+        let Some(entry) = self.entries.get(name) else {
             return replaced("it is not among the files that");
         };
         if entry.commitment != *commitment {
@@ -97,6 +114,21 @@ impl Manifest {
         writer.finish().map(drop)
     }
 
+    /// Its plaintext.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.encode(|more| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads its plaintext.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Manifest> {
+        decode(bytes)
+    }
+
     fn encode(&self, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         put(&MAGIC)?;
         put(&[VERSION, 0, 0, 0])?;
@@ -118,7 +150,37 @@ impl Manifest {
 
 /// A file of the checkpoint's own directory by its name there, so that the directory may be moved; another by its URI.
 fn name(directory: &Location, place: &Location) -> String {
-    place.below(directory).map_or_else(|| place.uri(), str::to_owned)
+    place.below(directory).map_or_else(|| place.canonical().uri(), str::to_owned)
+}
+
+/// The names of files in the manifest of one checkpoint, by paths as Flink gives them. Of a store that cannot be reached
+/// from here (HDFS, say) a path is taken as it is.
+pub struct Names {
+    directory: Option<Location>,
+    text: String,
+}
+
+impl Names {
+    /// Of the checkpoint in this directory.
+    pub fn below(directory: &str) -> Names {
+        Names { directory: Location::parse(directory).ok(), text: plain(directory).to_owned() }
+    }
+
+    /// The name of the file at this path.
+    pub fn of(&self, path: &str) -> String {
+        match (&self.directory, Location::parse(path)) {
+            (Some(directory), Ok(place)) => name(directory, &place),
+            (None, Ok(place)) => place.canonical().uri(),
+            (_, Err(_)) => {
+                let path = plain(path);
+                path.strip_prefix(&self.text).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path).to_owned()
+            }
+        }
+    }
+}
+
+fn plain(path: &str) -> &str {
+    path.strip_prefix(SEALED).unwrap_or(path)
 }
 
 fn decode(source: impl Read) -> Result<Manifest> {
@@ -186,16 +248,6 @@ fn malformed(what: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn encoded(manifest: &Manifest) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let put = |more: &[u8]| {
-            bytes.extend_from_slice(more);
-            Ok(())
-        };
-        manifest.encode(put).unwrap();
-        bytes
-    }
-
     fn manifest() -> Manifest {
         let entry = |grows| Entry { sealed_len: 7, commitment: [3; 32], grows };
         let paths = ["_metadata", "s3://bucket/shared/é", "uuid"];
@@ -205,7 +257,7 @@ mod tests {
     #[test]
     fn a_manifest_reads_back_and_no_cut_or_extra_byte_does() {
         for manifest in [Manifest::default(), manifest()] {
-            let bytes = encoded(&manifest);
+            let bytes = manifest.to_bytes().unwrap();
             assert_eq!(decode(&bytes[..]).unwrap(), manifest);
             for cut in 0..bytes.len() {
                 assert_eq!(decode(&bytes[..cut]).unwrap_err().kind(), Kind::Malformed, "cut at {cut}");
@@ -215,8 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_one_name_however_its_store_and_its_directory_are_spelled() {
+        for (directory, path, expected) in [
+            ("sealed+file:/job/chk-1", "sealed+file:/job/chk-1/a", "a"),
+            ("file:///job/chk-1", "sealed+file:/job/chk-1/tm/a", "tm/a"),
+            ("/job/chk-1", "sealed+file:/job/shared/x y", "file:///job/shared/x y"),
+            ("sealed+s3a://b/job/chk-1", "sealed+s3://b/job/chk-1/a", "a"),
+            ("s3a://b/job/chk-1", "sealed+s3a://b/job/shared/a", "s3://b/job/shared/a"),
+            ("s3://b/job/chk-1", "sealed+s3a://b/job/chk-10/a", "s3://b/job/chk-10/a"),
+            ("abfss://c@a.host/chk-1", "abfss://c@a.host/shared/a", "abfs://c@a.host/shared/a"),
+            ("sealed+hdfs://nn:8020/job/chk-1", "sealed+hdfs://nn:8020/job/chk-1/a", "a"),
+            ("sealed+hdfs://nn:8020/job/chk-1", "sealed+hdfs://nn:8020/job/chk-10", "hdfs://nn:8020/job/chk-10"),
+            ("sealed+hdfs://nn:8020/job/chk-1", "sealed+s3a://b/shared/a", "s3://b/shared/a"),
+        ] {
+            assert_eq!(Names::below(directory).of(path), expected, "{directory} {path}");
+        }
+    }
+
+    #[test]
     fn order_flags_versions_and_lengths_are_checked() {
-        let good = encoded(&manifest());
+        let good = manifest().to_bytes().unwrap();
         let kind_with = |at: usize, value: &[u8]| {
             let mut bad = good.clone();
             bad[at..at + value.len()].copy_from_slice(value);

@@ -2,11 +2,12 @@
 
 use futures_util::stream::{BoxStream, StreamExt};
 
+use super::manifest;
 use crate::envelope::{Head, Layout, Parsed};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Location, Object, Store};
 
-/// Files of ours that are no state: sidecars and their locks, manifests, what is not yet whole.
+/// How the names of files of ours begin that are no state: sidecars and their locks, manifests, what is not yet whole.
 pub const OURS: &str = ".sealpoint-";
 /// What is read of a file at first. Heads with one key slot have some 300 bytes, each further slot some 200 more.
 const FIRST_READ: u64 = 4096;
@@ -64,8 +65,9 @@ pub fn survey(store: &Store, roots: &[Location]) -> BoxStream<'static, Found> {
     });
     let store = store.clone();
     let files = listed.flatten().filter(|found| {
-        let ours = found.as_ref().is_ok_and(|object| object.location.name().starts_with(OURS));
-        std::future::ready(!ours)
+        // A manifest is a sealed file like the others: nobody can compare it any more once its key is gone.
+        let keyless = |name: &str| name.starts_with(OURS) && name != manifest::FILE_NAME;
+        std::future::ready(!found.as_ref().is_ok_and(|object| keyless(object.location.name())))
     });
     let look = move |found: Result<Object>| {
         let store = store.clone();
@@ -197,7 +199,7 @@ mod tests {
         malformed[10] = 1;
         let long = sealed(EncryptionAlgorithm::Aes256Gcm, 8, 100);
         assert!(long.len() as u64 > FIRST_READ, "its head needs a second read");
-        let files: [(&str, &[u8], &str); 11] = [
+        let files: [(&str, &[u8], &str); 12] = [
             ("job/chk-1/good", &good, "sealed 1"),
             ("job/chk-1/long", &long, "sealed 8"),
             ("job/chk-1/plain", b"hello", "plain"),
@@ -209,11 +211,12 @@ mod tests {
             ("job/chk-1/open", &good[..good.len() - 1], "sealed 1"),
             (".hidden", b"x", "plain"),
             ("top", &good, "sealed 1"),
+            ("job/chk-1/.sealpoint-manifest", &good, "sealed 1"),
         ];
         for (name, bytes, _) in files {
             fs::write(folder.path().join(name), bytes).unwrap();
         }
-        for name in [".sealpoint-keys", "job/.sealpoint-keys.lock", "job/chk-1/.sealpoint-manifest"] {
+        for name in [".sealpoint-keys", "job/.sealpoint-keys.lock", "job/chk-1/.sealpoint-manifest.tmp"] {
             fs::write(folder.path().join(name), b"not of this").unwrap();
         }
         let expected: BTreeMap<_, _> = files.iter().map(|(name, _, kind)| ((*name).into(), (*kind).into())).collect();

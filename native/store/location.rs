@@ -147,6 +147,13 @@ impl Location {
         self.to_string()
     }
 
+    /// The same place, named by the first scheme of its store: `s3` and not `s3a`, `abfs` and not `abfss`.
+    #[must_use]
+    pub fn canonical(&self) -> Location {
+        let first = SCHEMES.iter().find(|(_, kind)| *kind == self.kind()).map_or(self.scheme, |(name, _)| *name);
+        Location { scheme: first, ..self.clone() }
+    }
+
     /// The names that lead from `above` to here; `None` if this does not lie below it.
     pub fn below(&self, above: &Location) -> Option<&str> {
         if !self.same_store(above) {

@@ -65,6 +65,24 @@ fn rewrapped_keys_and_a_moved_directory_leave_a_manifest_right() {
 }
 
 #[test]
+fn a_manifest_is_rewrapped_with_the_files_and_keeps_an_old_version_from_being_retired_before() {
+    let fixture = with_manifest();
+    fixture.keyring(&["rotate"]);
+    // The manifest alone is left under the first version: nothing else may decide.
+    let job = fixture.path("job");
+    fs::create_dir_all(fixture.path("alone/chk-5")).unwrap();
+    fs::copy(job.join("chk-5/.sealpoint-manifest"), fixture.path("alone/chk-5/.sealpoint-manifest")).unwrap();
+    let (code, out, err) = fixture.run(&["report", "--needs", "sealpoint@1", "alone"]);
+    assert_eq!(code, Some(3), "{out} {err}");
+    let (code, out, err) = fixture.run(&["rewrap", "job", "dstl", "alone"]);
+    assert_eq!(code, Some(0), "{out} {err}");
+    let (code, out, err) = fixture.run(&["retire", "--settle", "0 s", "sealpoint@1", "job", "dstl", "alone"]);
+    assert_eq!(code, Some(0), "{out} {err}");
+    let (code, report) = fixture.json(&["verify", "--require-manifest", "job/chk-5"]);
+    assert_eq!(code, Some(0), "{report}");
+}
+
+#[test]
 fn a_file_that_still_grew_may_have_become_longer_and_not_shorter() {
     let fixture = Fixture::new();
     checkpoint(&fixture);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::config::options::{self, Default, Opt};
 use crate::config::{
-    CacheConfig, DataKeyPolicy, DataKeyScope, EncryptionAlgorithm, EncryptionConfig, JniArrays, KeyRotationPolicy,
-    OutagePolicy, Settings, StoreConfig, TenantConfig, Tenants, value,
+    CacheConfig, CheckpointManifest, DataKeyPolicy, DataKeyScope, EncryptionAlgorithm, EncryptionConfig, JniArrays,
+    KeyRotationPolicy, OutagePolicy, Settings, StoreConfig, TenantConfig, Tenants, value,
 };
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
@@ -47,6 +47,11 @@ pub fn resolve(settings: Settings) -> Result<EncryptionConfig> {
         fips_mode: not_in_this_version(&read, &options::FIPS_MODE)?,
         require_sealed: read.flag(&options::REQUIRE_SEALED)?,
         restore_plaintext: read.flag(&options::RESTORE_PLAINTEXT)?,
+        checkpoint_manifest: match read.choice(&options::CHECKPOINT_MANIFEST)? {
+            "write" => CheckpointManifest::Write,
+            "require" => CheckpointManifest::Require,
+            _ => CheckpointManifest::None,
+        },
         jni_arrays: match read.choice(&options::JNI_ARRAYS)? {
             "critical" => JniArrays::Critical,
             "direct" => JniArrays::Direct,

@@ -65,7 +65,7 @@ final class HeadReader {
         return String.valueOf(error.getMessage()).contains(path) ? error : error.at(path);
     }
 
-    private static SealpointException endsWithinHead(byte[] bytes, int length) {
+    static SealpointException endsWithinHead(byte[] bytes, int length) {
         for (int i = 0; i < Math.min(length, MAGIC.length); i++) {
             if (bytes[i] != MAGIC[i]) {
                 return notSealed("it does not begin like one");

@@ -84,6 +84,16 @@ final class Native {
     /** Each file that Flink's metadata name: "whole|unsized|segment|directory NUMBER relative|absolute PATH". */
     static native String[] metadataReferences(byte[] metadata) throws SealpointException;
 
+    /** Copies the commitment that a head ends with, and returns the head's length; or the negated number of bytes needed. */
+    static native int manifestHead(byte[] bytes, int length, byte[] commitment) throws SealpointException;
+
+    /** The plaintext of a manifest. The commitments lie one after another. */
+    static native byte[] manifestOf(String directory, String[] paths, byte[] commitments, long[] lengths, boolean[] grows) throws SealpointException;
+
+    /** Throws what is wrong with the first of these files that is not the one in the manifest. */
+    static native void manifestCompare(byte[] manifest, String directory, String[] paths, byte[] commitments, long[] lengths)
+            throws SealpointException;
+
     /** The same metadata with these paths, one for each reference in order; null leaves one as it is. */
     static native byte[] metadataRelocated(byte[] metadata, String[] paths) throws SealpointException;
 }

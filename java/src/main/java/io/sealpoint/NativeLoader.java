@@ -17,7 +17,7 @@ final class NativeLoader {
     /** Where to extract to, instead of java.io.tmpdir. */
     static final String DIRECTORY_PROPERTY = "sealpoint.native.dir";
 
-    private static final int ABI_VERSION = 2;
+    private static final int ABI_VERSION = 3;
     private static final String SUPPORTED = "linux-x86_64";
     private static final String LIBRARY = "libsealpoint.so";
 

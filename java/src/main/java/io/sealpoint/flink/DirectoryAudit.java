@@ -154,6 +154,16 @@ final class DirectoryAudit {
         return flag(RESTORE_PLAINTEXT, config, false);
     }
 
+    /** What is done about manifests: the stricter of what the cluster and the job say. */
+    ManifestPolicy manifests() {
+        return manifests(cluster).orStricter(manifests(config));
+    }
+
+    private ManifestPolicy manifests(Function<String, Optional<String>> from) {
+        Optional<String> value = environment.apply(ManifestPolicy.OPTION).or(() -> from.apply(ManifestPolicy.OPTION));
+        return value.map(text -> ManifestPolicy.parse(text.trim())).orElse(ManifestPolicy.NONE);
+    }
+
     boolean enabled() {
         return flag(ENABLED, config, true);
     }

@@ -14,6 +14,7 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
 
     private final boolean sealing;
     private final boolean restoresPlaintext;
+    private final ManifestPolicy manifests;
     private final Path checkpoints;
     private final Path savepoints;
     private final boolean subdirectoryPerJob;
@@ -23,6 +24,7 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
     EncryptedCheckpointStorage(
             boolean sealing,
             boolean restoresPlaintext,
+            ManifestPolicy manifests,
             Path checkpoints,
             Path savepoints,
             boolean subdirectoryPerJob,
@@ -30,6 +32,7 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
             int writeBuffer) {
         this.sealing = sealing;
         this.restoresPlaintext = restoresPlaintext;
+        this.manifests = manifests;
         this.checkpoints = sealing ? SealedPaths.seal(checkpoints) : checkpoints;
         this.savepoints = sealing && savepoints != null ? SealedPaths.seal(savepoints) : savepoints;
         this.subdirectoryPerJob = subdirectoryPerJob;
@@ -46,7 +49,7 @@ public final class EncryptedCheckpointStorage implements CheckpointStorage {
     @Override
     public CheckpointStorageAccess createCheckpointStorage(JobID job) throws IOException {
         return new EncryptedCheckpointStorageAccess(
-                sealing, restoresPlaintext, checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
+                sealing, restoresPlaintext, manifests, checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
     }
 
     @Override

@@ -22,11 +22,13 @@ import java.io.IOException;
 final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
     private final boolean sealing;
     private final boolean restoresPlaintext;
+    private final ManifestPolicy manifests;
     private final JobID job;
 
     EncryptedCheckpointStorageAccess(
             boolean sealing,
             boolean restoresPlaintext,
+            ManifestPolicy manifests,
             Path checkpoints,
             Path savepoints,
             boolean subdirectoryPerJob,
@@ -37,6 +39,7 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
         super(checkpoints, savepoints, subdirectoryPerJob, job, inlineBelow, writeBuffer);
         this.sealing = sealing;
         this.restoresPlaintext = restoresPlaintext;
+        this.manifests = manifests;
         this.job = job;
     }
 
@@ -88,13 +91,16 @@ final class EncryptedCheckpointStorageAccess extends FsCheckpointStorageAccess {
     /** On the JobManager, when a job is restored from here. */
     @Override
     public CompletedCheckpointStorageLocation resolveCheckpoint(String pointer) throws IOException {
-        return restoresPlaintext ? CheckpointPointers.resolve(pointer) : CheckpointPointers.resolveSealed(pointer);
+        CompletedCheckpointStorageLocation found =
+                restoresPlaintext ? CheckpointPointers.resolve(pointer) : CheckpointPointers.resolveSealed(pointer);
+        manifests.restoring(found);
+        return found;
     }
 
     private CheckpointStorageLocation guarded(
             FileSystem on, Path directory, Path shared, Path taskOwned, CheckpointStorageLocationReference reference) {
         return !sealing
                 ? new FsCheckpointStorageLocation(on, directory, shared, taskOwned, reference, fileSizeThreshold, writeBufferSize)
-                : new GuardedCheckpointLocation(on, directory, shared, taskOwned, reference, fileSizeThreshold, writeBufferSize);
+                : new GuardedCheckpointLocation(manifests, on, directory, shared, taskOwned, reference, fileSizeThreshold, writeBufferSize);
     }
 }

@@ -33,6 +33,7 @@ public final class EncryptedCheckpointStorageFactory implements CheckpointStorag
         return new EncryptedCheckpointStorage(
                 sealing,
                 !audit.requireSealed() || audit.restorePlaintext(),
+                audit.manifests(),
                 plain.getCheckpointPath(),
                 plain.getSavepointPath(),
                 config.get(CheckpointingOptions.CREATE_CHECKPOINT_SUB_DIR),

@@ -25,9 +25,11 @@ final class FlinkInputStream extends FSDataInputStream {
         this.in = in;
     }
 
-    static FlinkInputStream open(SealpointEngine engine, FlinkSource source, ArrayMode arrays, Path file) throws IOException {
+    /** @param subject the name that the file must carry inside, or null */
+    static FlinkInputStream open(SealpointEngine engine, FlinkSource source, ArrayMode arrays, Path file, String subject)
+            throws IOException {
         try {
-            return new FlinkInputStream(SealedInputStream.open(engine, source, arrays, file.toString(), SealedPaths.subject(file)));
+            return new FlinkInputStream(SealedInputStream.open(engine, source, arrays, file.toString(), subject));
         } catch (SealpointException refusal) {
             throw said(refusal);
         }

@@ -8,11 +8,13 @@ import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageLocation;
 
 import java.io.IOException;
 
-/** A checkpoint's location on the JobManager, whose metadata is checked before the checkpoint completes. */
+/** A checkpoint's location on the JobManager, whose metadata is checked, and given a manifest, before the checkpoint completes. */
 final class GuardedCheckpointLocation extends FsCheckpointStorageLocation {
+    private final ManifestPolicy manifests;
     private final FileSystem fileSystem;
 
     GuardedCheckpointLocation(
+            ManifestPolicy manifests,
             FileSystem fileSystem,
             Path directory,
             Path shared,
@@ -21,11 +23,12 @@ final class GuardedCheckpointLocation extends FsCheckpointStorageLocation {
             int inlineBelow,
             int writeBuffer) {
         super(fileSystem, directory, shared, taskOwned, reference, inlineBelow, writeBuffer);
+        this.manifests = manifests;
         this.fileSystem = fileSystem;
     }
 
     @Override
     public CheckpointMetadataOutputStream createMetadataOutputStream() throws IOException {
-        return new GuardedMetadataStream(super.createMetadataOutputStream(), fileSystem, getMetadataFilePath());
+        return new GuardedMetadataStream(super.createMetadataOutputStream(), manifests, fileSystem, getMetadataFilePath());
     }
 }

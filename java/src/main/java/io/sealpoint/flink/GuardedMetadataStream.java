@@ -14,17 +14,20 @@ import java.util.List;
 
 /**
  * Writes a checkpoint's metadata, reads it back, and refuses the checkpoint if it refers to anything that is not sealed: the mark of a
- * cluster on which only some processes are configured. Reading back also proves that what was written can be opened.
+ * cluster on which only some processes are configured. Reading back also proves that what was written can be opened. Then the checkpoint
+ * gets its manifest, where that is configured; one that gets none does not complete.
  */
 final class GuardedMetadataStream extends CheckpointMetadataOutputStream {
     private static final int SHOWN = 3;
 
     private final CheckpointMetadataOutputStream out;
+    private final ManifestPolicy manifests;
     private final FileSystem fileSystem;
     private final Path file;
 
-    GuardedMetadataStream(CheckpointMetadataOutputStream out, FileSystem fileSystem, Path file) {
+    GuardedMetadataStream(CheckpointMetadataOutputStream out, ManifestPolicy manifests, FileSystem fileSystem, Path file) {
         this.out = out;
+        this.manifests = manifests;
         this.fileSystem = fileSystem;
         this.file = file;
     }
@@ -34,6 +37,7 @@ final class GuardedMetadataStream extends CheckpointMetadataOutputStream {
         CompletedCheckpointStorageLocation completed = out.closeAndFinalizeCheckpoint();
         try {
             check();
+            manifests.completing(file.getParent());
         } catch (IOException | RuntimeException refusal) {
             deleteAfter(refusal);
             throw refusal;

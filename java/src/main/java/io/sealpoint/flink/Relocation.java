@@ -17,7 +17,7 @@ import java.util.regex.Pattern;
 /** One checkpoint or savepoint that moves: which files it consists of, and where each goes. */
 final class Relocation implements Serializable {
     private static final long serialVersionUID = 1L;
-    private static final String METADATA = "_metadata";
+    static final String METADATA = "_metadata";
 
     /** What Flink's Path would follow out of the directory that it is relative to. */
     private static final Pattern LEADS_AWAY = Pattern.compile("^/|:|(^|/)\\.\\.(/|$)");
@@ -85,7 +85,7 @@ final class Relocation implements Serializable {
         Map<String, String> targets = new HashMap<>();
         for (Reference reference : CheckpointMetadata.of(metadata()).references()) {
             if (!reference.isDirectory()) {
-                String path = place(reference);
+                String path = place(source, reference);
                 boolean isPart = reference.partEnd() >= 0;
                 StateFile file = new StateFile(path, isPart ? reference.partEnd() : reference.length(), isPart);
                 StateFile known = files.get(path);
@@ -118,11 +118,12 @@ final class Relocation implements Serializable {
         return target + "/elsewhere" + (authority == null ? "" : "/" + authority) + elsewhere.toUri().getPath();
     }
 
-    private String place(Reference reference) throws IOException {
+    /** Where a file is that the metadata in {@code directory} name. */
+    static String place(String directory, Reference reference) throws IOException {
         if (reference.isRelative() && LEADS_AWAY.matcher(reference.path()).find()) {
-            throw new IOException(source + ": its metadata name '" + reference.path() + "', which leads out of its directory");
+            throw new IOException(directory + ": its metadata name '" + reference.path() + "', which leads out of its directory");
         }
-        Path path = reference.isRelative() ? new Path(new Path(source), reference.path()) : new Path(reference.path());
+        Path path = reference.isRelative() ? new Path(new Path(directory), reference.path()) : new Path(reference.path());
         if (!SealedPaths.isSealed(path)) {
             throw new IOException(path + " is not under a sealed path: let the job complete a sealed checkpoint first");
         }

@@ -22,6 +22,7 @@ import java.net.URI;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.function.ObjLongConsumer;
 import java.util.function.Supplier;
 
@@ -31,12 +32,17 @@ import java.util.function.Supplier;
  *
  * <p>It also takes the news that a checkpoint of a job begins, and that this process coordinates checkpoints. The checkpoint storage that
  * brings them may be another class loader's copy (a user jar that bundles Sealpoint), so they come through types of the JDK's rather than
- * ours: {@link #accept} and {@link #run}. So does the wish of {@link ReencryptJob}: {@link #get}.
+ * ours: {@link #accept(String, long)} and {@link #run}. So do the wishes about manifests, {@link #accept(String, String)}, and that of
+ * {@link ReencryptJob}, {@link #get}.
  */
-class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Runnable, Supplier<FileSystem> {
+class SealedFileSystem extends FileSystem
+        implements ObjLongConsumer<String>, Runnable, BiConsumer<String, String>, Supplier<FileSystem> {
+    private static final int DELETE_ATTEMPTS = 4;
+
     private final FileSystem inner;
     private final Sealpoint sealpoint;
     private final URI uri;
+    private final CheckpointManifests manifests = new CheckpointManifests(this);
 
     SealedFileSystem(FileSystem inner, Sealpoint sealpoint) {
         this.inner = inner;
@@ -64,6 +70,29 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
         }
     }
 
+    /** Something is to be done about the manifest of the checkpoint in a directory: {@link CheckpointNews} has the words for it. */
+    @Override
+    public void accept(String directory, String wish) {
+        Path inside = SealedPaths.unseal(new Path(directory));
+        try {
+            switch (wish) {
+                case CheckpointNews.WRITE:
+                    manifests.write(inside);
+                    break;
+                case CheckpointNews.COMPARE:
+                    manifests.compare(inside, false);
+                    break;
+                case CheckpointNews.REQUIRE:
+                    manifests.compare(inside, true);
+                    break;
+                default:
+                    throw new IOException(wish + ": this release of Sealpoint in lib/ does not know what to do: put the one that the job brings there");
+            }
+        } catch (IOException error) {
+            throw new UncheckedIOException(error);
+        }
+    }
+
     /** The same files, sealed under data keys that are drawn from now on. To be closed. */
     @Override
     public FileSystem get() {
@@ -76,10 +105,19 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
         if (SealedPaths.isOwn(file)) {
             throw reserved(path);
         }
+        return create(file, SealedPaths.subject(file), mode);
+    }
+
+    /** Creates a file of ours, in the place of one that is there. */
+    FSDataOutputStream createOwn(Path file) throws IOException {
+        return create(file, file.getName(), WriteMode.OVERWRITE);
+    }
+
+    private FSDataOutputStream create(Path file, String subject, WriteMode mode) throws IOException {
         // The sealer first: without a key there should be no file either.
         Sealer sealer;
         try {
-            sealer = sealpoint.engine().sealer(file.toString(), SealedPaths.subject(file));
+            sealer = sealpoint.engine().sealer(file.toString(), subject);
         } catch (IOException error) {
             sealpoint.drainLog();
             throw error;
@@ -101,14 +139,20 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
     public FSDataInputStream open(Path path) throws IOException {
         Path file = visible(path);
         SealpointEngine engine = sealpoint.engine();
-        return opened(engine, file, inner.open(file));
+        return opened(engine, file, SealedPaths.subject(file), inner.open(file));
+    }
+
+    /** Opens a file of ours. */
+    FSDataInputStream openOwn(Path file) throws IOException {
+        SealpointEngine engine = sealpoint.engine();
+        return opened(engine, file, file.getName(), inner.open(file));
     }
 
     @Override
     public FSDataInputStream open(Path path, int bufferSize) throws IOException {
         Path file = visible(path);
         SealpointEngine engine = sealpoint.engine();
-        return opened(engine, file, inner.open(file, bufferSize));
+        return opened(engine, file, SealedPaths.subject(file), inner.open(file, bufferSize));
     }
 
     @Override
@@ -137,17 +181,23 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
         return !SealedPaths.isOwn(file) && inner.exists(file);
     }
 
-    /** Deletes. A directory that holds nothing but files of ours counts as empty, for Flink disposes of checkpoints non-recursively. */
+    /**
+     * Deletes. A directory that holds nothing but files of ours counts as empty, for Flink disposes of checkpoints non-recursively. No store
+     * can look and delete in one step, so the inner file system has the last word: it never deletes a directory that something came into
+     * meanwhile. What came is without our files then, which were about others. A tool that writes to the directory at the same time is
+     * waited out a few times.
+     */
     @Override
     public boolean delete(Path path, boolean recursive) throws IOException {
         Path file = SealedPaths.unseal(path);
-        try {
-            return inner.delete(file, recursive);
-        } catch (IOException error) {
-            if (recursive || !emptiedOfOwn(file)) {
-                throw error;
+        for (int attempt = 1; ; attempt++) {
+            try {
+                return inner.delete(file, recursive);
+            } catch (IOException error) {
+                if (recursive || attempt == DELETE_ATTEMPTS || !emptiedOfOwn(file)) {
+                    throw error;
+                }
             }
-            return inner.delete(file, false);
         }
     }
 
@@ -240,10 +290,10 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
     }
 
     /** The engine comes first: if it cannot be had, nothing is open yet that nobody would close. */
-    private FSDataInputStream opened(SealpointEngine engine, Path file, FSDataInputStream source) throws IOException {
+    private FSDataInputStream opened(SealpointEngine engine, Path file, String subject, FSDataInputStream source) throws IOException {
         FlinkSource sealed = new FlinkSource(source, inner, file);
         try {
-            return FlinkInputStream.open(engine, sealed, sealpoint.arrays(), file);
+            return FlinkInputStream.open(engine, sealed, sealpoint.arrays(), file, subject);
         } finally {
             if (sealed.lookedBeside()) {
                 sealpoint.drainLog();
@@ -267,7 +317,11 @@ class SealedFileSystem extends FileSystem implements ObjLongConsumer<String>, Ru
             return false;
         }
         for (FileStatus entry : entries) {
-            inner.delete(entry.getPath(), false);
+            try {
+                inner.delete(entry.getPath(), false);
+            } catch (FileNotFoundException gone) {
+                // Somebody else was quicker.
+            }
         }
         return true;
     }

@@ -2,12 +2,16 @@ package io.sealpoint.flink;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.core.fs.FSDataInputStream;
+import org.apache.flink.runtime.checkpoint.Checkpoints;
+import org.apache.flink.runtime.checkpoint.metadata.CheckpointMetadata;
+import org.apache.flink.runtime.state.CheckpointMetadataOutputStream;
 import org.apache.flink.runtime.state.CheckpointStateOutputStream;
 import org.apache.flink.runtime.state.CheckpointStorage;
 import org.apache.flink.runtime.state.CheckpointStorageAccess;
@@ -26,6 +30,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -44,13 +49,7 @@ class UserJarTest {
         FlinkSetup.start();
         Configuration configuration = FlinkSetup.configuration("state.checkpoints.dir", "file:" + directory);
         try (UserJar userJar = new UserJar()) {
-            Class<?> bundled = userJar.loadClass(EncryptedCheckpointStorageFactory.class.getName());
-            assertNotSame(EncryptedCheckpointStorageFactory.class, bundled);
-            CheckpointStorageFactory<?> factory = (CheckpointStorageFactory<?>) bundled.getConstructor().newInstance();
-            CheckpointStorage storage = (CheckpointStorage)
-                    CheckpointStorageFactory.class.getMethod("createFromConfig", ReadableConfig.class, ClassLoader.class)
-                            .invoke(factory, configuration, userJar);
-            CheckpointStorageAccess access = storage.createCheckpointStorage(new JobID(1, 2));
+            CheckpointStorageAccess access = bundledAccess(userJar, configuration);
             access.initializeBaseLocationsForCheckpoint();
             awaitLookAtTheKey();
             // On a slow machine a checkpoint may go on with the data key of the one before, because the next is not drawn yet.
@@ -67,6 +66,35 @@ class UserJarTest {
             }
         }
         assertEquals(2, dataKeys().size(), "a checkpoint begins an epoch, across the two copies");
+    }
+
+    @Test
+    void a_bundled_storage_class_has_lib_write_and_compare_manifests() throws Exception {
+        FlinkSetup.start();
+        Configuration configuration = FlinkSetup.configuration("state.checkpoints.dir", "file:" + directory, ManifestPolicy.OPTION, "require");
+        try (UserJar userJar = new UserJar()) {
+            CheckpointStorageAccess access = bundledAccess(userJar, configuration);
+            access.initializeBaseLocationsForCheckpoint();
+            String pointer;
+            try (CheckpointMetadataOutputStream out = access.initializeLocationForCheckpoint(1).createMetadataOutputStream()) {
+                Checkpoints.storeCheckpointMetadata(new CheckpointMetadata(1, List.of(), List.of()), out);
+                pointer = out.closeAndFinalizeCheckpoint().getExternalPointer();
+            }
+            assertEquals(pointer, access.resolveCheckpoint(pointer).getExternalPointer());
+            Files.delete(Path.of(new org.apache.flink.core.fs.Path(pointer, ".sealpoint-manifest").getPath()));
+            IOException error = assertThrows(IOException.class, () -> access.resolveCheckpoint(pointer));
+            assertTrue(error.getMessage().contains("it has no manifest"), error.getMessage());
+        }
+    }
+
+    private static CheckpointStorageAccess bundledAccess(UserJar userJar, Configuration configuration) throws Exception {
+        Class<?> bundled = userJar.loadClass(EncryptedCheckpointStorageFactory.class.getName());
+        assertNotSame(EncryptedCheckpointStorageFactory.class, bundled);
+        CheckpointStorageFactory<?> factory = (CheckpointStorageFactory<?>) bundled.getConstructor().newInstance();
+        CheckpointStorage storage = (CheckpointStorage) CheckpointStorageFactory.class
+                .getMethod("createFromConfig", ReadableConfig.class, ClassLoader.class)
+                .invoke(factory, configuration, userJar);
+        return storage.createCheckpointStorage(new JobID(1, 2));
     }
 
     /** The JobManager's copy has told the file systems' engine to look after the key. */

@@ -10,6 +10,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 
 /** Where a cluster keeps its state, and how it is told: in clear, as Flink does by itself, or sealed. */
@@ -138,6 +139,16 @@ public final class Storage {
             }
         }
         throw new IOException("job " + job.id() + " has no checkpoint at the moment");
+    }
+
+    /** Waits until Flink has deleted all checkpoints of a job but the newest; to be asked while none can complete. */
+    public void awaitSubsumedCheckpointsGone(Job job) throws Exception {
+        Path folder = checkpoints().resolve(job.id());
+        Await.answer("the older checkpoints in " + folder + " to be deleted", () -> "", () -> {
+            try (Stream<Path> folders = Files.list(folder)) {
+                return folders.filter(entry -> entry.getFileName().toString().startsWith("chk-")).count() == 1 ? Optional.of(true) : Optional.empty();
+            }
+        });
     }
 
     private static int number(Path folder) {
