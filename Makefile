@@ -12,7 +12,7 @@ JAR     := $(CURDIR)/java/target/sealpoint-flink-$(VERSION).jar
 MVN     := mvn -q -B -ntp
 UNDER_TEST := -Dsealpoint.jar=$(JAR) -Dsealpoint.cli=$(CLI)
 
-.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud test-store kms-env store-env miri test-abi test-java test-flink soak bench sizes many-files lint lint-features fmt header config-doc kms-doc clean
+.PHONY: help tools test-tools build native jar demo test test-rust test-kms test-cloud test-store kms-env store-env miri test-abi test-java test-flink soak bench sizes many-files lint lint-features fmt header config-doc cli-doc kms-doc clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -118,6 +118,9 @@ header: ## write include/sealpoint.h from native/ffi/c.rs
 
 config-doc: native ## write docs/CONFIG.md from the option table
 	$(CLI) config reference > docs/CONFIG.md
+
+cli-doc: native ## write docs/CLI.md from what the command line parses
+	$(CLI) man --markdown > docs/CLI.md
 
 kms-doc: ## write what is tested into docs/KEY_SERVICES.md from the contract suite
 	WRITE_KMS_DOC=1 cargo test --test kms -- --exact documentation::is_current

@@ -50,6 +50,13 @@ fn the_exit_codes_are_in_the_help_and_in_the_manual() {
 }
 
 #[test]
+#[cfg(feature = "pkcs11")]
+fn the_reference_of_the_command_line_is_what_is_committed() {
+    let committed = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLI.md")).unwrap();
+    assert!(run(&["man", "--markdown"]).stdout == committed, "docs/CLI.md is stale: `make cli-doc`");
+}
+
+#[test]
 fn shells_complete_every_subcommand() {
     for shell in ["bash", "zsh", "fish"] {
         let script = String::from_utf8(run(&["completions", shell]).stdout).unwrap();

@@ -1,24 +1,29 @@
 //! `sealpoint doctor`: one look at everything that must be right.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt;
 use sealpoint::clock::SystemClock;
 use sealpoint::config::EncryptionConfig;
 use sealpoint::error::{Error, Kind, Result};
+use sealpoint::kms::clocks;
 use sealpoint::kms::over::{self, Surroundings};
 use sealpoint::secret::Secret;
 use sealpoint::store::{Location, Store, StoreOptions};
 use serde_json::{Value, json};
 
 use crate::kms::places;
-use crate::output::Answer;
+use crate::output::{Answer, error_json};
 use crate::target::Target;
+use crate::versions;
 
 /// The arguments of `sealpoint doctor`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sealpoint doctor --config sealpoint.toml s3://bucket/checkpoints /mnt/savepoints")]
+#[command(
+    after_help = "Example:\n  sealpoint doctor --config sealpoint.toml s3://bucket/checkpoints /mnt/savepoints\n\nJSON: {ok, findings: [{what, ok, remark, code, kind, error}]}"
+)]
 pub struct Doctor {
     #[command(flatten)]
     target: Target,
@@ -29,6 +34,9 @@ pub struct Doctor {
     uris: Vec<String>,
 }
 
+/// An answer takes its time, and says its own in whole seconds.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
 /// What was looked at, and what came of it: a remark, or what is wrong and what to do.
 struct Finding {
     what: String,
@@ -37,7 +45,11 @@ struct Finding {
 
 /// Looks at the configuration, the memory, the key services and the stores; changes nothing.
 pub fn run(arguments: &Doctor) -> Result<Answer> {
-    let mut findings = vec![Finding { what: "version".to_owned(), outcome: Ok(version()) }, memory()];
+    let mut findings = vec![
+        Finding { what: "version".to_owned(), outcome: Ok(versions::of_sealpoint()) },
+        Finding { what: "C library".to_owned(), outcome: versions::of_the_c_library() },
+        memory(),
+    ];
     let config = arguments.target.config();
     findings.push(Finding {
         what: "configuration".to_owned(),
@@ -48,6 +60,7 @@ pub fn run(arguments: &Doctor) -> Result<Answer> {
     runtime.block_on(async {
         if let Ok(config) = &config {
             key_services(config, &mut findings).await;
+            findings.extend(clocks());
         }
         let options = arguments.target.store_options();
         for uri in &arguments.uris {
@@ -66,10 +79,6 @@ pub fn run(arguments: &Doctor) -> Result<Answer> {
         Err(error) if error.kind() == Kind::Config => Err(error),
         _ => Ok(if well { Answer::Yes } else { Answer::Failed }),
     }
-}
-
-fn version() -> String {
-    format!("sealpoint {} for {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
 }
 
 fn memory() -> Finding {
@@ -99,6 +108,26 @@ async fn key_services(config: &EncryptionConfig, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The clocks of the servers that have just answered: ages of keys, tokens and signatures go by them.
+fn clocks() -> Vec<Finding> {
+    let heard = clocks::clocks();
+    if heard.is_empty() {
+        let remark = "not compared: no key service here tells its own (AWS KMS refuses what is signed minutes off)";
+        return vec![Finding { what: "clock".to_owned(), outcome: Ok(remark.to_owned()) }];
+    }
+    let compared = heard.into_iter().map(|(server, clock)| {
+        let off = clock.off.as_secs();
+        let how = if clock.behind { "behind" } else { "ahead of" };
+        let outcome = if clock.off <= CLOCKS_DIFFER {
+            Ok("agrees with this machine's".to_owned())
+        } else {
+            Err(Kind::State.error(format_args!("is {off} s {how} this machine's: set both by NTP")))
+        };
+        Finding { what: format!("clock of {server}"), outcome }
+    });
+    compared.collect()
+}
+
 async fn store(uri: &str, options: &StoreOptions) -> Result<String> {
     let location = Location::parse(uri)?;
     let store = Store::open(&location, options)?;
@@ -118,9 +147,10 @@ fn show(finding: &Finding) {
 fn json_of(finding: &Finding) -> Value {
     match &finding.outcome {
         Ok(remark) => json!({"what": finding.what, "ok": true, "remark": remark}),
-        Err(error) => json!({
-            "what": finding.what, "ok": false, "code": error.code().0, "kind": format!("{:?}", error.kind()),
-            "error": error.message(),
-        }),
+        Err(error) => {
+            let mut found = error_json(error);
+            (found["what"], found["ok"]) = (finding.what.clone().into(), false.into());
+            found
+        }
     }
 }

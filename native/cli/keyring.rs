@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use sealpoint::Result;
 use sealpoint::clock::utc;
 use sealpoint::kms::local::{Keyring, KeyringFile};
+use serde_json::{Value, json};
 
 const DEFAULT_KEY: &str = "sealpoint";
 
@@ -15,6 +16,11 @@ const DEFAULT_KEY: &str = "sealpoint";
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a keyring with one fresh key; an existing file is never touched
+    #[command(after_help = "Examples:
+  sealpoint keyring create /etc/sealpoint/keyring
+  sealpoint keyring create --key state --passphrase-file /run/secrets/passphrase --json keyring
+
+JSON: {keyring, key, version, state}")]
     Create {
         #[command(flatten)]
         file: FileArguments,
@@ -22,6 +28,9 @@ pub enum Command {
         key: KeyArguments,
     },
     /// Add another key to a keyring
+    #[command(
+        after_help = "Example:\n  sealpoint keyring add --key payments /etc/sealpoint/keyring\n\nJSON: {keyring, key, version, state}"
+    )]
     Add {
         #[command(flatten)]
         file: FileArguments,
@@ -30,15 +39,22 @@ pub enum Command {
         key: String,
     },
     /// Show keys and versions, never key material
-    #[command(visible_alias = "list")]
+    #[command(
+        visible_alias = "list",
+        after_help = "Examples:
+  sealpoint keyring list /etc/sealpoint/keyring
+  sealpoint keyring show --json /etc/sealpoint/keyring | jq '.keys[].current'
+
+JSON: {passphrase, keys: [{name, current, versions: [{version, created_at_ms, enabled}]}]}"
+    )]
     Show {
         #[command(flatten)]
         file: FileArguments,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Make a fresh version of a key the current one; the old ones still unwrap
+    #[command(
+        after_help = "Example:\n  sealpoint keyring rotate --key payments /etc/sealpoint/keyring\n\nJSON: {keyring, key, version, state}"
+    )]
     Rotate {
         #[command(flatten)]
         file: FileArguments,
@@ -46,6 +62,11 @@ pub enum Command {
         key: KeyArguments,
     },
     /// Put the keys under a new passphrase, or under none; every process needs the new one from then on
+    #[command(after_help = "Examples:
+  sealpoint keyring passphrase --new-passphrase-file /run/secrets/new /etc/sealpoint/keyring
+  sealpoint keyring passphrase --passphrase-file /run/secrets/new --no-passphrase /etc/sealpoint/keyring
+
+JSON: {keyring, passphrase}")]
     Passphrase {
         #[command(flatten)]
         file: FileArguments,
@@ -53,8 +74,14 @@ pub enum Command {
         new: NewPassphrase,
     },
     /// Disable an old version: what it wrapped cannot be opened any more
+    #[command(
+        after_help = "Example:\n  sealpoint keyring disable /etc/sealpoint/keyring 3\n\nJSON: {keyring, key, version, state}"
+    )]
     Disable(VersionArguments),
     /// Enable a version again
+    #[command(
+        after_help = "Example:\n  sealpoint keyring enable --key payments /etc/sealpoint/keyring 3\n\nJSON: {keyring, key, version, state}"
+    )]
     Enable(VersionArguments),
 }
 
@@ -66,6 +93,9 @@ pub struct FileArguments {
     /// The file that holds its passphrase, if it has one
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Which key of it.
@@ -104,18 +134,22 @@ pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Create { file, key } => {
             file.open()?.create(&key.key)?;
-            println!("created {} with key '{}' version 1", file.path.display(), key.key);
-            println!("Keep a copy in a safe place: without it nothing sealed under it can be opened.");
+            let words = format!("created {} with key '{}' version 1", file.path.display(), key.key);
+            file.say(json!({"key": key.key, "version": 1, "state": "created"}), &words);
+            if !file.json {
+                println!("Keep a copy in a safe place: without it nothing sealed under it can be opened.");
+            }
             Ok(())
         }
         Command::Add { file, key } => {
             file.open()?.update(|keyring| keyring.add(&key, SystemTime::now()).map(drop))?;
-            println!("added key '{key}' version 1 to {}", file.path.display());
+            let words = format!("added key '{key}' version 1 to {}", file.path.display());
+            file.say(json!({"key": key, "version": 1, "state": "created"}), &words);
             Ok(())
         }
-        Command::Show { file, json } => {
+        Command::Show { file } => {
             let (_, keyring) = file.open()?.load()?;
-            if json {
+            if file.json {
                 show_json(&keyring)
             } else {
                 show(&keyring)
@@ -125,26 +159,23 @@ pub fn run(command: Command) -> Result<()> {
         Command::Rotate { file, key } => {
             let rotate = |keyring: &mut Keyring| Ok(keyring.key_mut(&key.key)?.rotate(SystemTime::now())?.id());
             let version = file.open()?.update(rotate)?;
-            println!("key '{}' of {} is at version {version}", key.key, file.path.display());
+            let words = format!("key '{}' of {} is at version {version}", key.key, file.path.display());
+            file.say(json!({"key": key.key, "version": version, "state": "current"}), &words);
             Ok(())
         }
         Command::Passphrase { file, new } => {
             file.open()?.change_passphrase(new.new_passphrase_file.as_deref())?;
-            println!(
-                "{}",
-                match &new.new_passphrase_file {
-                    Some(new) => format!(
-                        "{} is under the passphrase in {}: set kms.local.passphrase-file",
-                        file.path.display(),
-                        new.display()
-                    ),
-                    None => format!(
-                        "{} has no passphrase any more: take kms.local.passphrase-file out",
-                        file.path.display()
-                    ),
+            let shown = file.path.display();
+            let words = match &new.new_passphrase_file {
+                Some(new) => {
+                    format!("{shown} is under the passphrase in {}: set kms.local.passphrase-file", new.display())
                 }
-            );
-            println!("Copies of the file as it was still open with what opened them before.");
+                None => format!("{shown} has no passphrase any more: take kms.local.passphrase-file out"),
+            };
+            file.say(json!({"passphrase": new.new_passphrase_file.is_some()}), &words);
+            if !file.json {
+                println!("Copies of the file as it was still open with what opened them before.");
+            }
             Ok(())
         }
         Command::Disable(arguments) => arguments.set_enabled(false),
@@ -156,6 +187,16 @@ impl FileArguments {
     fn open(&self) -> Result<KeyringFile> {
         KeyringFile::new(&self.path, self.passphrase_file.as_deref())
     }
+
+    /// What was done: an object, which gets the file's name, or words.
+    fn say(&self, mut done: Value, words: &str) {
+        if self.json {
+            done["keyring"] = self.path.to_string_lossy().into();
+            println!("{done}");
+        } else {
+            println!("{words}");
+        }
+    }
 }
 
 impl VersionArguments {
@@ -163,7 +204,8 @@ impl VersionArguments {
         let (key, version) = (&self.key.key, self.version);
         self.file.open()?.update(|keyring| keyring.key_mut(key)?.set_enabled(version, enabled))?;
         let state = if enabled { "enabled" } else { "disabled" };
-        println!("key '{key}' version {version} of {} is {state}", self.file.path.display());
+        let words = format!("key '{key}' version {version} of {} is {state}", self.file.path.display());
+        self.file.say(json!({"key": key, "version": version, "state": state}), &words);
         Ok(())
     }
 }
@@ -188,9 +230,9 @@ fn show(keyring: &Keyring) {
 }
 
 fn show_json(keyring: &Keyring) {
-    let versions = |key: &sealpoint::kms::local::Key| -> Vec<serde_json::Value> {
+    let versions = |key: &sealpoint::kms::local::Key| -> Vec<Value> {
         let each = key.versions().iter().map(|version| {
-            serde_json::json!({
+            json!({
                 "version": version.id(), "created_at_ms": version.created_at_ms(), "enabled": version.is_enabled(),
             })
         });
@@ -201,8 +243,8 @@ fn show_json(keyring: &Keyring) {
         .iter()
         .map(|key| {
             let current = key.versions().last().map(|version| version.id());
-            serde_json::json!({"name": key.name(), "current": current, "versions": versions(key)})
+            json!({"name": key.name(), "current": current, "versions": versions(key)})
         })
         .collect();
-    println!("{}", serde_json::json!({"passphrase": keyring.has_passphrase(), "keys": keys}));
+    println!("{}", json!({"passphrase": keyring.has_passphrase(), "keys": keys}));
 }

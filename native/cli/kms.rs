@@ -16,6 +16,8 @@ use sealpoint::secret::Secret;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::output::error_json;
+
 /// The subcommands of `sealpoint kms`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -27,6 +29,13 @@ pub enum Command {
 
 /// The arguments of `sealpoint kms test`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sealpoint kms test --config sealpoint.toml
+  sealpoint kms test --config sealpoint.toml --role taskmanager --json
+
+JSON: {ok, keys: [{tenant, slot, provider, key, permissions: [{permission, ok, code, kind, error}]}]}; in the place of key
+and permissions, where nothing could be tried: error: {code, kind, error}")]
 pub struct Test {
     /// The configuration
     #[arg(long, env = "SEALPOINT_CONFIG", value_name = "FILE")]
@@ -61,6 +70,13 @@ impl Role {
 
 /// The arguments of `sealpoint kms bench`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sealpoint kms bench --config sealpoint.toml --count 1000 --concurrency 8
+  sealpoint kms bench --config sealpoint.toml --tenant payments --json
+
+JSON: {count, concurrency, keys: [{tenant, slot, provider, key, generate, wrap, unwrap}]}, the last three each
+{calls, failed, p50_ms, p99_ms, max_ms, error}")]
 pub struct Bench {
     /// The configuration
     #[arg(long, env = "SEALPOINT_CONFIG", value_name = "FILE")]
@@ -181,10 +197,6 @@ fn probe_json(probe: &Probe) -> Value {
             entry
         }
     }
-}
-
-fn error_json(error: &Error) -> Value {
-    json!({"code": error.code().0, "kind": format!("{:?}", error.kind()), "error": error.message()})
 }
 
 /// What is measured.

@@ -5,9 +5,12 @@
 mod config;
 mod confirm;
 mod doctor;
-mod files;
+mod inspect;
+mod interrupt;
 mod keyring;
 mod kms;
+mod log;
+mod open;
 mod output;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
@@ -15,18 +18,22 @@ mod preflight;
 mod progress;
 mod recover;
 mod reencrypt;
+mod reference;
 mod report;
 mod retire;
 mod rewrap;
 mod rotate;
+mod seal;
 mod shell;
 mod shred;
+mod single;
 mod target;
 mod verify;
+mod versions;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use sealpoint::error::Kind;
 
 use crate::output::Answer;
@@ -36,12 +43,26 @@ const EXIT_CODES: &str = "Exit codes:
   0  done, or the answer is yes
   1  it failed, or not all of it could be done
   2  the usage or the configuration is wrong
-  3  the answer is no";
+  3  the answer is no
+  130, 143  interrupted (Ctrl-C, SIGTERM): nothing is half-written";
 
 /// Envelope encryption of everything Apache Flink persists.
 #[derive(Debug, Parser)]
 #[command(name = "sealpoint", version, after_help = EXIT_CODES)]
 struct Arguments {
+    /// Say more on standard error: -v what happens, -vv and -vvv all of it
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say so much: off, error, warn, info, debug or trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        global = true,
+        env = "SEALPOINT_LOG",
+        default_value = "warn",
+        hide_env_values = true
+    )]
+    log: ::log::LevelFilter,
     #[command(subcommand)]
     command: Command,
 }
@@ -64,11 +85,11 @@ enum Command {
     /// Rotate key-encryption keys: make a new version the current one
     Rotate(rotate::Rotate),
     /// Seal one file
-    Seal(files::Seal),
+    Seal(seal::Seal),
     /// Open one sealed file, or verify it
-    Open(files::Open),
+    Open(open::Open),
     /// Show what the heads of sealed files say, without any key and unverified
-    Inspect(files::Inspect),
+    Inspect(inspect::Inspect),
     /// Wrap the data keys of sealed files anew, under the current version of a key or under another key
     Rewrap(rewrap::Rewrap),
     /// Find out whether a restore would work, before the job that runs is stopped
@@ -95,15 +116,17 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = |()| Answer::Yes;
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    log::install(arguments.log, arguments.verbose);
+    let result = interrupt::install().and_then(|()| match arguments.command {
         Command::Config(command) => config::run(command).map(done),
         Command::Keyring(command) => keyring::run(command).map(done),
         Command::Kms(command) => kms::run(&command).map(done),
         #[cfg(feature = "pkcs11")]
         Command::Pkcs11(command) => pkcs11::run(command).map(done),
-        Command::Seal(arguments) => files::seal(&arguments).map(done),
-        Command::Open(arguments) => files::open(&arguments).map(done),
-        Command::Inspect(arguments) => files::inspect(&arguments).map(done),
+        Command::Seal(arguments) => seal::run(&arguments).map(done),
+        Command::Open(arguments) => open::run(&arguments).map(done),
+        Command::Inspect(arguments) => inspect::run(&arguments).map(done),
         Command::Rewrap(arguments) => rewrap::run(&arguments),
         Command::Rotate(arguments) => rotate::run(&arguments),
         Command::Preflight(arguments) => preflight::run(&arguments),
@@ -115,14 +138,17 @@ fn main() -> ExitCode {
         Command::Shred(arguments) => shred::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()).map(done),
-        Command::Man(arguments) => shell::man(&arguments, Arguments::command()).map(done),
-    };
-    match result {
-        Ok(answer) => answer.into(),
-        Err(error) => {
-            eprintln!("sealpoint: {error}");
-            ExitCode::from(exit_code(error.kind()))
-        }
+        Command::Man(arguments) => shell::man(&arguments, Arguments::command(), EXIT_CODES).map(done),
+    });
+    if let Err(error) = &result {
+        eprintln!("sealpoint: {error}");
+    }
+    match (result, interrupt::code()) {
+        // It was done before it was interrupted.
+        (Ok(Answer::Yes), _) => ExitCode::SUCCESS,
+        (_, Some(code)) => code.into(),
+        (Ok(answer), None) => answer.into(),
+        (Err(error), None) => exit_code(error.kind()).into(),
     }
 }
 

@@ -1,16 +1,10 @@
-//! How commands answer: an exit code, bytes for people, and progress where somebody looks.
+//! How commands answer: an exit code, and bytes for people.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use sealpoint::error::{Error, Result};
-use sealpoint::lifecycle::Reach;
-use sealpoint::lifecycle::tally::Count;
+use sealpoint::error::Error;
+use serde_json::{Value, json};
 
 /// What a command has to say, besides errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +41,11 @@ pub struct Reporting {
     pub threads: Option<u16>,
 }
 
+/// An error, for programs.
+pub fn error_json(error: &Error) -> Value {
+    json!({"code": error.code().0, "kind": format!("{:?}", error.kind()), "error": error.message()})
+}
+
 /// So many bytes, for people.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
@@ -56,67 +55,6 @@ pub fn bytes(count: u64) -> String {
     } else {
         format!("{:.1} {}", count as f64 / (1_u64 << (10 * unit)) as f64, UNITS[unit])
     }
-}
-
-/// Shows how far an operation is for as long as this lives.
-pub struct Progress {
-    stop: Sender<()>,
-    shown: Option<thread::JoinHandle<()>>,
-}
-
-impl Progress {
-    /// On a terminal, or where it was asked for.
-    pub fn of(reach: &Arc<Reach>, reporting: &Reporting) -> Progress {
-        const PACE: Duration = Duration::from_millis(500);
-        let (stop, stopped) = channel::<()>();
-        let terminal = std::io::stderr().is_terminal();
-        let reach = Arc::clone(reach);
-        let shown = (terminal || reporting.progress).then(|| {
-            thread::spawn(move || {
-                let start = Instant::now();
-                while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
-                    let line = line(reach.tally().count(), start.elapsed());
-                    let end = if terminal { '\r' } else { '\n' };
-                    let _ = write!(std::io::stderr(), "{line:<79}{end}");
-                }
-                if terminal {
-                    let _ = write!(std::io::stderr(), "{:79}\r", "");
-                }
-            })
-        });
-        Progress { stop, shown }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        let _ = self.stop.send(());
-        if let Some(shown) = self.shown.take() {
-            let _ = shown.join();
-        }
-    }
-}
-
-fn line(count: Count, spent: Duration) -> String {
-    let rate = count.bytes as f64 / spent.as_secs_f64().max(0.001);
-    let mut line = format!("{} of {} files, {}", count.files, count.of_files, bytes(count.bytes));
-    line += &format!(", {}/s", bytes(rate as u64));
-    if count.of_bytes > count.bytes && rate >= 1.0 {
-        line += &format!(", about {} s left", ((count.of_bytes - count.bytes) as f64 / rate).ceil());
-    }
-    line
-}
-
-/// Has Ctrl-C and SIGTERM end the operation in order; a second one ends the process at once.
-pub fn stop_on_signal(reach: &Reach) -> Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    use signal_hook::flag;
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_default(signal, reach.stopped())
-            .and_then(|_| flag::register(signal, reach.stopped()))
-            .map_err(|error| Error::io("handle signals", &error))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

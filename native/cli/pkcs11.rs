@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use sealpoint::Result;
 use sealpoint::config::{Pkcs11Config, Pkcs11Mechanism};
 use sealpoint::kms::pkcs11::Pkcs11Client;
+use serde_json::json;
 
 /// The subcommands of `sealpoint pkcs11`.
 #[derive(Debug, Subcommand)]
@@ -16,6 +17,12 @@ pub enum Command {
 
 /// Which key of which token.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sealpoint pkcs11 create-key --module /usr/lib/softhsm/libsofthsm2.so --token-label flink --key-label flink-state \\
+      --pin-file /run/secrets/hsm-pin
+
+JSON: {token, key, version, state}")]
 pub struct KeyArguments {
     /// The PKCS#11 module: a shared library that is loaded, so trust it
     #[arg(long, value_name = "FILE")]
@@ -32,6 +39,9 @@ pub struct KeyArguments {
     /// What the key is for, as kms.pkcs11.mechanism will say
     #[arg(long, value_enum, default_value = "auto")]
     mechanism: Mechanism,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -56,7 +66,12 @@ pub fn run(command: Command) -> Result<()> {
                 },
             };
             let version = Pkcs11Client::create_key(&config)?;
-            println!("{}/{} version {}", config.token_label, config.key_label, version.id);
+            let (token, label) = (&config.token_label, &config.key_label);
+            if key.json {
+                println!("{}", json!({"token": token, "key": label, "version": version.id, "state": "created"}));
+            } else {
+                println!("{token}/{label} version {}", version.id);
+            }
         }
     }
     Ok(())

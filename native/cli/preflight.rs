@@ -10,7 +10,8 @@ use sealpoint::lifecycle::Reach;
 use sealpoint::lifecycle::preflight::{self, Preflight};
 use serde_json::{Value, json};
 
-use crate::output::{self, Answer, Progress, Reporting};
+use crate::output::{Answer, Reporting};
+use crate::progress::Watch;
 use crate::target::{self, Target};
 use crate::verify::problems_in_json;
 
@@ -23,7 +24,10 @@ file, unwraps each data key once, tries each permission, and changes nothing.
 Exit status: 0 it would; 3 it would not, as was said; 1 it could not be found out.
 
 Example:
-  sealpoint preflight --config sealpoint.toml --savepoint s3://bucket/savepoints/savepoint-6f7c-0a1b2c")]
+  sealpoint preflight --config sealpoint.toml --savepoint s3://bucket/savepoints/savepoint-6f7c-0a1b2c
+
+JSON: {clear, directory, files, data_keys: [{data_key, tenant, files, opens, slots: [{provider, key, version}]}],
+permissions: [{tenant, provider, key, permission, missing}], problems: [{problem, code, message}]}")]
 pub struct Arguments {
     #[command(flatten)]
     target: Target,
@@ -41,10 +45,9 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     let clients = over::connect(&config, &Surroundings::new(Arc::new(SystemClock), Arc::default()))?;
     let threads = arguments.reporting.threads.map(usize::from);
     let reach = Arc::new(Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads));
-    output::stop_on_signal(&reach)?;
-    let progress = Progress::of(&reach, &arguments.reporting);
+    let watch = Watch::of(reach.progress(), arguments.reporting.progress)?;
     let found = preflight::preflight(&reach, &clients, &savepoint)?;
-    drop(progress);
+    drop(watch);
     if arguments.reporting.json {
         println!("{}", in_json(&found));
     } else {

@@ -15,7 +15,8 @@ use sealpoint::lifecycle::reencrypt::{Plan, Reencrypted};
 use sealpoint::store::Location;
 use serde_json::{Value, json};
 
-use crate::output::{self, Answer, Progress, Reporting};
+use crate::output::{self, Answer, Reporting};
+use crate::progress::Watch;
 use crate::target::{self, Target};
 use crate::verify::problems_in_json;
 
@@ -31,7 +32,10 @@ Exit status: 0 all is under new keys; 3 something could not be sealed anew, as w
 
 Example:
   sealpoint recover --config sealpoint.toml --compromised flink-state@3 --to s3://bucket/recovered \\
-      s3://bucket/savepoints/savepoint-6f7c-0a1b2c s3://bucket/ha")]
+      s3://bucket/savepoints/savepoint-6f7c-0a1b2c s3://bucket/ha
+
+JSON: {compromised, dry_run, exposed: [{place, data_keys, files, sealed_bytes, problems}], rotated: [{key, version}],
+renewed: [{source, destination, written, kept, problems}]}, problems: [{problem, code, message}]")]
 pub struct Recover {
     #[command(flatten)]
     target: Target,
@@ -64,7 +68,9 @@ pub fn run(arguments: &Recover) -> Result<Answer> {
     }
     let to = arguments.to.as_deref().map(target::location).transpose()?;
     let reach = reach(arguments)?;
+    let watch = Watch::of(reach.progress(), arguments.reporting.progress)?;
     let exposed = roots.iter().map(|root| recover::exposure(&reach, &compromised, root)).collect::<Result<Vec<_>>>()?;
+    drop(watch);
     if !arguments.reporting.json {
         exposed.iter().for_each(|exposure| show(exposure, &compromised));
     }
@@ -88,9 +94,7 @@ pub fn run(arguments: &Recover) -> Result<Answer> {
 fn reach(arguments: &Recover) -> Result<Arc<Reach>> {
     let threads = arguments.reporting.threads.map(usize::from);
     let reach = Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads);
-    let reach = Arc::new(reach.patient(arguments.patience));
-    output::stop_on_signal(&reach)?;
-    Ok(reach)
+    Ok(Arc::new(reach.patient(arguments.patience)))
 }
 
 /// Makes a new version of the key the current one wherever the compromised one still is. What was rotated, and to what.
@@ -122,14 +126,14 @@ struct Report {
 impl Report {
     fn renew(&mut self, arguments: &Recover, compromised: &KekName, to: &Location) -> Result<()> {
         let reach = reach(arguments)?;
-        let progress = Progress::of(&reach, &arguments.reporting);
+        let watch = Watch::of(reach.progress(), arguments.reporting.progress)?;
         for exposure in self.exposed.iter().filter(|exposure| exposure.files > 0) {
             let target = to.join(exposure.root.name());
             recover::check_sealing(&reach, compromised, &target)?;
             let done = Plan::new(&reach, &exposure.root, &target)?.carry_out(&reach)?;
             self.renewed.push((exposure.root.clone(), target, done));
         }
-        drop(progress);
+        drop(watch);
         Ok(())
     }
 

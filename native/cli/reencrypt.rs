@@ -11,7 +11,8 @@ use sealpoint::lifecycle::reencrypt::{Plan, Reencrypted};
 use sealpoint::store::Location;
 use serde_json::json;
 
-use crate::output::{self, Answer, Progress, Reporting};
+use crate::output::{self, Answer, Reporting};
+use crate::progress::Watch;
 use crate::target::{self, Target};
 use crate::verify::problems_in_json;
 
@@ -28,7 +29,10 @@ Exit status: 0 done; 3 something cannot be sealed anew, as was said; 1 it failed
 
 Examples:
   sealpoint reencrypt --config sealpoint.toml s3://bucket/savepoints/savepoint-6f7c-0a1b2c s3://bucket/renewed/savepoint-1
-  sealpoint reencrypt --config sealpoint.toml --dry-run /checkpoints/6f7c.../chk-42 /renewed/chk-42")]
+  sealpoint reencrypt --config sealpoint.toml --dry-run /checkpoints/6f7c.../chk-42 /renewed/chk-42
+
+JSON: {source, destination, dry_run, files, sealed_bytes, written, kept, checkpoints: [URI], left_out: [URI],
+problems: [{problem, code, message}]}")]
 pub struct Reencrypt {
     #[command(flatten)]
     target: Target,
@@ -54,8 +58,7 @@ pub fn run(arguments: &Reencrypt) -> Result<Answer> {
     let threads = arguments.reporting.threads.map(usize::from);
     let reach = Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads);
     let reach = Arc::new(reach.patient(arguments.patience));
-    output::stop_on_signal(&reach)?;
-    let progress = Progress::of(&reach, &arguments.reporting);
+    let watch = Watch::of(reach.progress(), arguments.reporting.progress)?;
     let plan = Plan::new(&reach, &source, &destination)?;
     let (files, bytes) = plan.size();
     let left_out = plan.left_out.clone();
@@ -64,7 +67,7 @@ pub fn run(arguments: &Reencrypt) -> Result<Answer> {
     } else {
         plan.carry_out(&reach)?
     };
-    drop(progress);
+    drop(watch);
     if arguments.reporting.json {
         let uris = |places: &[Location]| places.iter().map(Location::uri).collect::<Vec<_>>();
         let report = json!({

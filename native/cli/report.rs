@@ -13,8 +13,8 @@ use sealpoint::lifecycle::report::{self, Amount, Needed, Needs, Options, Row};
 use sealpoint::store::Location;
 use serde_json::{Value, json};
 
-use crate::output::{Answer, bytes};
-use crate::progress::Shown;
+use crate::output::{Answer, bytes, error_json};
+use crate::progress::Watch;
 use crate::target::{Target, location};
 
 /// How many files of a kind are named, unless all are asked for.
@@ -30,7 +30,14 @@ Examples:
 
 The answer holds for the places that are named: name every place that files under the key may lie in, savepoints and
 high-availability storage too. Exit status: 0 reported, or nobody needs the key; 3 it is needed, or may be; 1 something could
-not be read; 2 usage.")]
+not be read; 2 usage.
+
+JSON: {rows: [{tenant, provider, key, version, state, data_keys, in_heads, in_sidecars, sole, ...}], tenants: [{tenant, ...}],
+checkpoints, not_sealed, foreign, unreadable, unfinished, unopenable, unread_checkpoints, broken_sidecars, silent_key_services,
+gone}, ... and sole being {files, bytes, live_files, oldest_ms, newest_ms}, and the lists {count, first}. With --needs also
+needed_files: [{file, bytes, live}], which come first, and needs: {name, needed, known, files, spared, proven_slots,
+unproven: [{example, error, ...}]}; if it breaks off after the first of these files, failed: {code, kind, error} takes the
+place of the rest")]
 pub struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -89,7 +96,7 @@ impl Reported {
         let places = places.iter().map(|text| location(text)).collect::<Result<Vec<_>>>()?;
         let options = Options { store: common.target.store_options(), needs };
         let progress = Arc::new(Progress::default());
-        let shown = Shown::of(&progress, common.progress);
+        let watch = Watch::of(&progress, common.progress)?;
         let mut named = 0;
         let name = |needed: Needed<'_>| {
             if common.all || named < NAMED {
@@ -98,9 +105,15 @@ impl Reported {
             }
             Ok(())
         };
-        let report = report::report(engine, &places, &options, &progress, name)?;
-        drop(shown);
+        let report = report::report(engine, &places, &options, &progress, name);
+        let report = report.inspect_err(|error| close(common.json && named > 0, error))?;
+        drop(watch);
         Ok(Reported { report, all: common.all, named })
+    }
+
+    /// What comes after it and before it is printed: a failure ends the document that was begun.
+    pub fn or_closed<T>(&self, json: bool, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| close(json && self.named > 0, error))
     }
 
     /// What the exit status says.
@@ -260,6 +273,13 @@ impl Reported {
             (true, 0) => println!("{{\"needed_files\":[],{}", &rest[1..]),
             (true, _) => println!("],{}", &rest[1..]),
         }
+    }
+}
+
+/// A document that was begun has an end whatever happens.
+fn close(begun: bool, error: &sealpoint::Error) {
+    if begun {
+        println!("],\"failed\":{}}}", error_json(error));
     }
 }
 

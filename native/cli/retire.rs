@@ -27,7 +27,9 @@ Looks at every file first, and tries by which other slots those under the versio
 until no process seals under the version any more; looks again; then disables it in the key service. It never destroys
 anything, and --undo enables the version again. Name every place that files under the key may lie in.
 
-Exit status: 0 it is disabled; 3 it is needed, may be needed, or is the current version; 1 that failed; 2 usage.")]
+Exit status: 0 it is disabled; 3 it is needed, may be needed, or is the current version; 1 that failed; 2 usage.
+
+JSON: {retired, state, words}, with what `sealpoint report --needs --json` prints where the files were looked at")]
 pub struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -114,11 +116,13 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
             reported.print();
             shown = true;
         }
-        confirm(&name.to_string(), arguments.confirm.as_deref())?;
+        let confirmed = confirm(&name.to_string(), arguments.confirm.as_deref());
+        reported.or_closed(arguments.common.json, confirmed)?;
     }
+    let json = arguments.common.json;
     if arguments.force {
-        candidate.set_enabled(engine, false)?;
-    } else if let Some(other) = candidate.disable(engine, &reported.report)? {
+        reported.or_closed(json, candidate.set_enabled(engine, false))?;
+    } else if let Some(other) = reported.or_closed(json, candidate.disable(engine, &reported.report))? {
         let why = format!(
             "{other}, which opens files in its stead, was disabled meanwhile: {name} is enabled again; ask once more who needs it"
         );

@@ -11,7 +11,7 @@ use sealpoint::lifecycle::progress::Progress;
 use sealpoint::lifecycle::rewrap::{Options, Report, rewrap};
 
 use crate::output::Answer;
-use crate::progress::Shown;
+use crate::progress::Watch;
 use crate::target::{Target, location};
 
 /// The arguments of `sealpoint rewrap`.
@@ -23,7 +23,11 @@ Examples:
   sealpoint rewrap --to other-region s3://bucket/checkpoints
 
 May run while jobs checkpoint, and again at any time: what is done is not done again. Files stay as they are; the new
-wraps are put beside them, into .sealpoint-keys. Exit status: 0 done, 1 something failed (and is listed), 2 usage.")]
+wraps are put beside them, into .sealpoint-keys. Exit status: 0 done, 1 something failed (and is listed), 2 usage.
+
+JSON: {dry_run, files: {sealed, plain, unfinished, gone}, plain: [URI], data_keys: {all, renewed, current, vanished, failed},
+versions: [{provider, key, version, data_keys}], sidecars: [URI], sidecars_written, entries_dropped, notes, failed,
+failures: [{location, files, code, error}]}")]
 pub struct Rewrap {
     #[command(flatten)]
     target: Target,
@@ -66,9 +70,9 @@ pub fn run(arguments: &Rewrap) -> Result<Answer> {
     };
     let engine = arguments.target.engine()?;
     let progress = Arc::new(Progress::default());
-    let shown = Shown::of(&progress, arguments.progress);
+    let watch = Watch::of(&progress, arguments.progress)?;
     let report = rewrap(&engine, &places, &options, &progress)?;
-    drop(shown);
+    drop(watch);
     if arguments.json {
         println!("{}", report.json());
     } else {

@@ -20,6 +20,14 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3);
 
 /// The arguments of `sealpoint rotate`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sealpoint rotate --config sealpoint.toml --dry-run
+  sealpoint rotate --config sealpoint.toml --if-due
+  sealpoint rotate --config sealpoint.toml --tenant payments --kms primary --json
+
+JSON: {ok, dry_run, keys: [{tenants, slot, provider, key, before, due, rotates, after, error}]}, before and after each
+{version, created_at_ms}")]
 pub struct Rotate {
     /// The configuration
     #[arg(long, env = "SEALPOINT_CONFIG", value_name = "FILE")]

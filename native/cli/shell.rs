@@ -7,6 +7,8 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use sealpoint::error::{Error, Result};
 
+use crate::reference;
+
 /// The arguments of `sealpoint completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  sealpoint completions bash > /etc/bash_completion.d/sealpoint")]
@@ -22,6 +24,9 @@ pub struct Man {
     /// Write a page for each subcommand as well, into this folder, which must exist
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Print docs/CLI.md instead: every command, its options and examples
+    #[arg(long, conflicts_with = "folder")]
+    markdown: bool,
 }
 
 /// Prints the completions.
@@ -32,7 +37,10 @@ pub fn completions(arguments: &Completions, mut command: Command) -> Result<()> 
 }
 
 /// Prints the page, or writes all of them.
-pub fn man(arguments: &Man, command: Command) -> Result<()> {
+pub fn man(arguments: &Man, command: Command, exit_codes: &str) -> Result<()> {
+    if arguments.markdown {
+        return print(reference::markdown(command, exit_codes).as_bytes());
+    }
     if let Some(folder) = &arguments.folder {
         let written = clap_mangen::generate_to(command, folder);
         return written.map_err(|error| Error::io(format_args!("write the pages to {}", folder.display()), &error));

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use clap::Args;
 use sealpoint::clock::utc;
 use sealpoint::config;
-use sealpoint::error::{Error, Result};
+use sealpoint::error::Result;
 use sealpoint::kms::Destruction;
 use sealpoint::lifecycle::progress::Progress;
 use sealpoint::lifecycle::report::{Options, Row};
@@ -14,8 +14,8 @@ use sealpoint::lifecycle::shred::Shredding;
 use serde_json::{Value, json};
 
 use crate::confirm::confirm;
-use crate::output::Answer;
-use crate::progress::Shown;
+use crate::output::{Answer, error_json};
+use crate::progress::Watch;
 use crate::report::{Common, plain, print_rows};
 use crate::target::location;
 
@@ -34,7 +34,10 @@ versions: at once (local, vault, pkcs11), after --after (aws), or after the time
 (azure, gcp). Refused where a key serves another tenant too. What lies in other places than those named is lost as well.
 
 Exit status: 0 destroyed or scheduled; 3 that is done, but files have slots under other keys, which open them still; 1 it
-failed, in whole or in part; 2 usage.")]
+failed, in whole or in part; 2 usage.
+
+JSON: {tenant, keys: [{provider, key}], lost, kept, not_looked_into, checkpoints, outcomes: [{key, destroyed, scheduled_ms,
+undo, code, kind, error}]}, lost and kept each [{provider, key, version, files, bytes}]")]
 pub struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -61,9 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     let engine = arguments.common.target.engine()?;
     let options = Options { store: arguments.common.target.store_options(), needs: None };
     let progress = Arc::new(Progress::default());
-    let shown = Shown::of(&progress, arguments.common.progress);
+    let watch = Watch::of(&progress, arguments.common.progress)?;
     let shredding = Shredding::plan(&engine, &arguments.tenant, &places, &options, &progress)?;
-    drop(shown);
+    drop(watch);
     if !arguments.common.json {
         print_plan(arguments, &shredding);
     }
@@ -148,7 +151,11 @@ fn in_json(shredding: &Shredding, outcomes: &[(String, Result<Destruction>)]) ->
             let at = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|at| at.as_millis() as u64);
             json!({"key": key, "scheduled_ms": at, "undo": undo})
         }
-        Err(error) => error_json(key, error),
+        Err(error) => {
+            let mut outcome = error_json(error);
+            outcome["key"] = json!(key);
+            outcome
+        }
     };
     json!({
         "tenant": shredding.tenant,
@@ -159,8 +166,4 @@ fn in_json(shredding: &Shredding, outcomes: &[(String, Result<Destruction>)]) ->
         "checkpoints": checkpoints.map_or(0, |checkpoints| checkpoints.count),
         "outcomes": outcomes.iter().map(outcome).collect::<Vec<_>>(),
     })
-}
-
-fn error_json(key: &str, error: &Error) -> Value {
-    json!({"key": key, "error": error.message(), "code": error.code().0})
 }

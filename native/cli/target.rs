@@ -9,12 +9,19 @@ use sealpoint::engine::EncryptionEngine;
 use sealpoint::error::Result;
 use sealpoint::store::{Location, StoreOptions};
 
-/// The configuration and the stores. Credentials of stores come from the environment, as each cloud's users expect.
+/// The configuration and the stores.
 #[derive(Debug, Args)]
 pub struct Target {
     /// The configuration
     #[arg(long, env = "SEALPOINT_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    stores: Stores,
+}
+
+/// How stores are reached. Credentials come from the environment, as each cloud's users expect.
+#[derive(Debug, Args)]
+pub struct Stores {
     /// Where the store of objects is, instead of the cloud's own address
     #[arg(long, value_name = "URL")]
     store_endpoint: Option<String>,
@@ -44,6 +51,13 @@ impl Target {
     pub fn store_options(&self) -> StoreOptions {
         // A configuration that cannot be read is told where it is needed.
         let configured = self.config().map(|config| StoreOptions::of(&config)).unwrap_or_default();
+        self.stores.options(configured)
+    }
+}
+
+impl Stores {
+    /// As `configured`, unless the command line says otherwise.
+    pub fn options(&self, configured: StoreOptions) -> StoreOptions {
         StoreOptions {
             endpoint: self.store_endpoint.clone(),
             allow_http: self.store_allow_http,

@@ -11,7 +11,8 @@ use sealpoint::lifecycle::verify::{self, Depth, Manifests, Verdict, Verified};
 use sealpoint::store::Location;
 use serde_json::{Value, json};
 
-use crate::output::{self, Answer, Progress, Reporting};
+use crate::output::{self, Answer, Reporting};
+use crate::progress::Watch;
 use crate::target::{self, Target};
 
 /// The arguments of `sealpoint verify`.
@@ -22,7 +23,11 @@ Exit status: 0 all is well; 3 something is wrong; 1 whether something is wrong c
 Examples:
   sealpoint verify --config sealpoint.toml s3://bucket/checkpoints/6f7c.../chk-42
   sealpoint verify --config sealpoint.toml --quick --json /savepoints/savepoint-6f7c-0a1b2c
-  sealpoint verify --config sealpoint.toml s3://bucket/checkpoints/6f7c...")]
+  sealpoint verify --config sealpoint.toml s3://bucket/checkpoints/6f7c...
+
+JSON: {whole, checkpoints: [{directory, checkpoint, files, open_ended, manifest, problems}],
+sidecars: [{file, entries, unused, problems}], unfinished: [URI], unreferenced: [URI], files, bytes},
+problems: [{problem, code, message}]")]
 pub struct Verify {
     #[command(flatten)]
     target: Target,
@@ -48,16 +53,15 @@ pub fn run(arguments: &Verify) -> Result<Answer> {
     let root = target::location(&arguments.uri)?;
     let threads = arguments.reporting.threads.map(usize::from);
     let reach = Arc::new(Reach::new(arguments.target.engine()?, arguments.target.store_options(), threads));
-    output::stop_on_signal(&reach)?;
     let depth = if arguments.quick { Depth::Ends } else { Depth::Through };
     let manifests = match (arguments.write_manifest, arguments.require_manifest) {
         (true, _) => Manifests::Write,
         (false, true) => Manifests::Require,
         (false, false) => Manifests::Compare,
     };
-    let progress = Progress::of(&reach, &arguments.reporting);
+    let watch = Watch::of(reach.progress(), arguments.reporting.progress)?;
     let found = verify::verify(&reach, &root, depth, manifests)?;
-    drop(progress);
+    drop(watch);
     if arguments.reporting.json {
         println!("{}", in_json(&found));
     } else {

@@ -13,7 +13,8 @@ use crate::secret::Secret;
 /// What a sealed file begins with.
 pub(super) const MAGIC: [u8; 8] = *b"SEALPNT\n";
 /// The only version there is.
-pub(super) const VERSION: u8 = 1;
+/// The version of the format of sealed files.
+pub const VERSION: u8 = 1;
 /// Magic, version, suite, flags: the part of the prelude that keys are bound to.
 pub(super) const FIXED: usize = 12;
 /// [`FIXED`] and the two section lengths.

@@ -24,7 +24,7 @@ mod waypoints;
 
 pub use bound::Bound;
 pub use data_key_id::DataKeyId;
-pub use head::{Head, Parsed};
+pub use head::{Head, Parsed, VERSION as FORMAT_VERSION};
 pub use layout::Layout;
 pub use opener::{AtEof, Opened, Opener};
 pub use sealer::{SealOptions, Sealer};

@@ -29,6 +29,11 @@ const ABI_VERSION: jint = 3;
 /// Set in the result of an open call when more than `consumed` and `produced` must be asked for.
 const LOOK_AGAIN: jlong = jlong::MIN;
 
+/// The same, for whoever shows it.
+pub fn abi_version() -> i32 {
+    ABI_VERSION
+}
+
 #[unsafe(no_mangle)]
 extern "system" fn Java_io_sealpoint_Native_abiVersion(_: EnvUnowned, _: JClass) -> jint {
     log_queue::install();

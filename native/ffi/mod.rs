@@ -12,3 +12,5 @@ mod jni_manifest;
 mod jni_metadata;
 mod log_queue;
 mod scratch;
+
+pub use jni::abi_version as java_abi_version;

@@ -246,7 +246,8 @@ impl TenantRing {
         let failure = Failure::after(state.failure.as_ref(), error, now, self.service.clock.wall_ms());
         let lasted = now.saturating_sub(failure.since);
         self.service.outages.lasts(&self.tenant, lasted);
-        if state.failure.is_none() {
+        // An engine that is closed draws nothing more, and nobody misses it.
+        if state.failure.is_none() && failure.last.kind() != Kind::State {
             log::warn!(
                 "no data key could be drawn for tenant '{}' (sealing may go on for {:?}): {}",
                 self.tenant,

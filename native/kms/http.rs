@@ -3,14 +3,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Url};
 use zeroize::Zeroizing;
 
 use crate::config::KmsTransport;
 use crate::error::{Error, Kind, Result};
 use crate::kms::timestamp::http_date;
-use crate::kms::{CA_FILE, PROXY};
+use crate::kms::{CA_FILE, PROXY, clocks};
 use crate::net::{self, Limits, at_proxy, is_loopback, place, root_cause, tls};
 
 /// The most bytes that an answer may have; the largest that key services give are lists of versions.
@@ -76,6 +76,8 @@ pub async fn send(request: RequestBuilder) -> Result<Answer> {
     }
     let mut body = Zeroizing::new(Vec::with_capacity(length));
     chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+    let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+    clocks::heard(place(&url), date, SystemTime::now());
     Ok(Answer {
         status: response.status().as_u16(),
         retry_after: retry_after(response.headers(), SystemTime::now()),

@@ -5,6 +5,7 @@ pub mod aws;
 #[cfg(feature = "azure")]
 pub mod azure;
 pub mod bind;
+pub mod clocks;
 mod connect;
 #[cfg(any(feature = "azure", feature = "pkcs11", feature = "vault"))]
 pub mod credential_file;

@@ -21,7 +21,6 @@ pub mod sealed_writer;
 pub mod shred;
 pub mod sidecars;
 pub mod survey;
-pub mod tally;
 pub mod verify;
 
 pub use few::Few;

@@ -78,13 +78,13 @@ pub fn preflight(reach: &Reach, clients: &Clients, checkpoint: &Location) -> Res
             keys.add(&checkpoint.metadata_head, true);
             found.files += checkpoint.files.len() as u64;
             found.problems = checkpoint.problems;
-            reach.tally().expect(checkpoint.files.len() as u64, 0);
+            reach.progress().begin("reading heads", "files", checkpoint.files.len() as u64);
             let mut opened = vec![(metadata.clone(), checkpoint.metadata_head.bound.data_key_id)];
             reach.parallel(
                 checkpoint.files.keys(),
                 |place| (place, look(reach, place)),
                 |(place, (head, problem))| {
-                    reach.tally().file();
+                    reach.progress().add(1);
                     if let Some(head) = &head {
                         keys.add(head, problem.is_none());
                         if problem.is_none() {

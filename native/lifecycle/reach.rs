@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 
 use super::patience::Patience;
-use super::tally::Tally;
+use super::progress::Progress;
 use crate::engine::EncryptionEngine;
 use crate::envelope::DataKeyId;
 use crate::error::{Kind, Result};
@@ -24,10 +24,9 @@ pub struct Reach {
     threads: usize,
     /// Data keys that the files' own slots did not give.
     renewed: Mutex<BTreeSet<DataKeyId>>,
-    stopped: Arc<AtomicBool>,
     /// What is done on several threads at the moment has failed on one of them.
     failed: AtomicBool,
-    tally: Tally,
+    progress: Arc<Progress>,
     patience: Patience,
 }
 
@@ -41,9 +40,8 @@ impl Reach {
             stores: Mutex::default(),
             renewed: Mutex::default(),
             threads: threads.unwrap_or(2 * processors).max(1),
-            stopped: Arc::default(),
             failed: AtomicBool::new(false),
-            tally: Tally::default(),
+            progress: Arc::default(),
             patience: Patience::new(Duration::ZERO),
         }
     }
@@ -65,26 +63,23 @@ impl Reach {
         &self.engine
     }
 
-    /// How far the operation has come.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// How far the operation has come; by it, it is ended.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
-    /// Set to true, it ends what is under way: that fails, and leaves nothing half-written.
-    pub fn stopped(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stopped)
-    }
-
-    /// Fails once it was [stopped](Self::stopped), or what is done [in parallel](Self::parallel) has failed elsewhere: to be
-    /// asked before each block of a file, which may be long.
+    /// Fails once the operation is to end, or what is done [in parallel](Self::parallel) has failed elsewhere: to be asked
+    /// before each block of a file, which may be long.
     pub fn check(&self) -> Result<()> {
         if self.failed.load(Relaxed) {
             return Err(Kind::State.error("given up, since something else failed"));
         }
-        if self.stopped.load(Relaxed) {
-            return Err(Kind::State.error("interrupted: run the command again, and it goes on where it was"));
-        }
-        Ok(())
+        self.progress.check()
+    }
+
+    /// Waits for a store to be read, unless the operation is to end.
+    pub fn wait<R>(&self, reading: impl Future<Output = Result<R>>) -> Result<R> {
+        self.engine.wait(self.progress.unless_stopped(reading))?
     }
 
     /// The own slots of a file under this data key did not give it.
@@ -110,12 +105,12 @@ impl Reach {
 
     /// A file, if there is one.
     pub fn stat(&self, location: &Location) -> Result<Option<Object>> {
-        self.engine.wait(self.store(location)?.stat(location))
+        self.wait(self.store(location)?.stat(location))
     }
 
     /// A whole small file, if there is one.
     pub fn small(&self, location: &Location) -> Result<Option<bytes::Bytes>> {
-        Ok(self.engine.wait(self.store(location)?.read_versioned(location))?.map(|(bytes, _)| bytes))
+        Ok(self.wait(self.store(location)?.read_versioned(location))?.map(|(bytes, _)| bytes))
     }
 
     /// Every file at or below a place, in order.
@@ -126,7 +121,7 @@ impl Reach {
     /// Those of them that are wanted by what they are: the others take no memory.
     pub fn list_some(&self, under: &Location, wanted: impl Fn(&Object) -> bool) -> Result<Vec<Object>> {
         let store = self.store(under)?;
-        let mut found: Vec<Object> = self.engine.wait(async {
+        let mut found: Vec<Object> = self.wait(async {
             let listed = store.list(under).await;
             listed.try_filter(|object| ready(wanted(object))).try_collect().await
         })?;

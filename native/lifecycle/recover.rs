@@ -57,12 +57,15 @@ pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result
         Found::Unfinished(_) | Found::Gone(_) => {}
     };
     let store = reach.store(root)?;
-    reach.engine().wait(async {
+    reach.progress().begin("reading heads", "files", 0);
+    reach.wait(async {
         let mut files = survey(&store, std::slice::from_ref(root));
         while let Some(file) = files.next().await {
+            reach.progress().add(1);
             count(file);
         }
-    });
+        Ok(())
+    })?;
     for place in &elsewhere {
         if let Some(object) = reach.stat(place)? {
             count(reach.engine().wait(look(&reach.store(place)?, object)));

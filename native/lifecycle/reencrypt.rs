@@ -74,7 +74,7 @@ impl Plan {
         plan.find_files(reach, others)?;
         plan.check_target(reach)?;
         let (files, bytes) = plan.size();
-        reach.tally().expect(files, bytes);
+        reach.progress().begin_bytes("sealing anew", "files", files, bytes);
         Ok(plan)
     }
 
@@ -245,14 +245,14 @@ impl Plan {
         check_tenant(&head, writer.head(), &to)?;
         let written = writer.finish()?;
         compare(reach, &to, &written)?;
-        reach.tally().add(object.size);
+        reach.progress().add_bytes(object.size);
         Ok(false)
     }
 }
 
 impl Reencrypted {
     fn add(&mut self, reach: &Reach, result: Result<bool, Problem>) -> Result<()> {
-        reach.tally().file();
+        reach.progress().add(1);
         match result {
             Ok(true) => self.kept += 1,
             Ok(false) => self.files += 1,
@@ -283,7 +283,7 @@ impl Copy {
             let mut source = SealedFile::open(reach, &self.from, THROUGH)?;
             let mut expected = Digesting::default();
             self.read(&mut source, |block| {
-                reach.tally().add(block.len() as u64);
+                reach.progress().add_bytes(block.len() as u64);
                 std::io::Write::write_all(&mut expected, block).map_err(|error| Error::io("digest", &error))
             })?;
             if finished(reach, &present, &expected.finish(), &source.head) {
@@ -294,7 +294,7 @@ impl Copy {
         let mut writer = SealedWriter::new(reach, &self.to, source.head.bound.subject.as_deref())?;
         check_tenant(&source.head, writer.head(), &self.to)?;
         self.read(&mut source, |block| {
-            reach.tally().add(block.len() as u64);
+            reach.progress().add_bytes(block.len() as u64);
             writer.append(block)
         })?;
         compare(reach, &self.to, &writer.finish()?)?;

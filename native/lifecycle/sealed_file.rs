@@ -1,6 +1,7 @@
 //! One sealed file of a store, read in constant memory.
 
 use std::io;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ use super::reach::Reach;
 use crate::envelope::{Head, sidecar};
 use crate::error::{Error, Kind, Result};
 use crate::flink;
-use crate::store::{Location, Object, Store};
+use crate::store::{Location, Object};
 use crate::stream::{OpenStream, ReadAt, read_head};
 
 /// How much is asked of a store at once where a file is read through.
@@ -21,7 +22,7 @@ pub const ENDS: u64 = 4096;
 pub struct SealedFile<'a> {
     /// What its head says.
     pub head: Head,
-    stream: OpenStream<Source<'a>>,
+    stream: OpenStream<Blocks<'a>>,
     size: u64,
 }
 
@@ -31,9 +32,7 @@ impl<'a> SealedFile<'a> {
     pub fn open(reach: &'a Reach, object: &Object, block: u64) -> Result<SealedFile<'a>, Problem> {
         let location = &object.location;
         let named = |error: Error| error.at(location);
-        let store = reach.store(location)?;
-        let mut source =
-            Source { reach, store, location: location.clone(), size: object.size, block, at: 0, held: Bytes::new() };
+        let mut source = blocks(reach, object, block)?;
         let (_, head) = read_head(&mut source).map_err(named)?;
         let mut beside = |place| {
             reach.needs_sidecar(head.bound.data_key_id);
@@ -48,17 +47,7 @@ impl<'a> SealedFile<'a> {
     /// What the head of a file says, proven by nothing.
     pub fn head(reach: &Reach, object: &Object) -> Result<Head> {
         let location = &object.location;
-        let store = reach.store(location)?;
-        let mut source = Source {
-            reach,
-            store,
-            location: location.clone(),
-            size: object.size,
-            block: ENDS,
-            at: 0,
-            held: Bytes::new(),
-        };
-        read_head(&mut source).map(|(_, head)| head).map_err(|error| error.at(location))
+        read_head(&mut blocks(reach, object, ENDS)?).map(|(_, head)| head).map_err(|error| error.at(location))
     }
 
     /// The next bytes of plaintext; 0 only at the verified end.
@@ -103,18 +92,32 @@ fn beside(reach: &Reach, file: &Location, place: sidecar::Place) -> Result<Optio
     Ok(reach.small(&directory.join(sidecar::FILE_NAME))?.map(Vec::from))
 }
 
-/// Reads a file in blocks, from wherever it is asked to.
-struct Source<'a> {
-    reach: &'a Reach,
-    store: Store,
-    location: Location,
+fn blocks<'a>(reach: &'a Reach, object: &Object, block: u64) -> Result<Blocks<'a>> {
+    let (store, location) = (reach.store(&object.location)?, object.location.clone());
+    let read = move |range| {
+        reach.check()?;
+        reach.wait(store.read(&location, range))
+    };
+    Ok(Blocks::new(object.size, block, read))
+}
+
+/// A file of a store, read in blocks from wherever it is asked to.
+pub struct Blocks<'a> {
+    read: Box<dyn FnMut(Range<u64>) -> Result<Bytes> + 'a>,
     size: u64,
     block: u64,
     at: u64,
     held: Bytes,
 }
 
-impl ReadAt for Source<'_> {
+impl<'a> Blocks<'a> {
+    /// Of a file of this size, by what reads a range of it.
+    pub fn new(size: u64, block: u64, read: impl FnMut(Range<u64>) -> Result<Bytes> + 'a) -> Blocks<'a> {
+        Blocks { read: Box::new(read), size, block, at: 0, held: Bytes::new() }
+    }
+}
+
+impl ReadAt for Blocks<'_> {
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         if offset >= self.size || buf.is_empty() {
             return Ok(0);
@@ -123,9 +126,8 @@ impl ReadAt for Source<'_> {
         let skip = match held(self) {
             Some(skip) => skip as usize,
             None => {
-                self.reach.check().map_err(io::Error::other)?;
-                let read = self.store.read(&self.location, offset..self.size.min(offset + self.block));
-                self.held = self.reach.engine().wait(read).map_err(io::Error::other)?;
+                let range = offset..self.size.min(offset + self.block);
+                self.held = (self.read)(range).map_err(io::Error::other)?;
                 self.at = offset;
                 0
             }

@@ -111,11 +111,11 @@ pub fn verify(reach: &Reach, root: &Location, depth: Depth, manifests: Manifests
 
     let needs = needs(&loaded);
     let size = |place: &&Location| object_at(&listed, place).map_or(0, |object| object.size);
-    reach.tally().expect(needs.len() as u64, needs.keys().map(size).sum());
+    reach.progress().begin_bytes("verifying", "files", needs.len() as u64, needs.keys().map(size).sum());
     let (mut results, mut heads) = (BTreeMap::new(), sidecars::Heads::default());
     let check = |(place, length)| (place, check(reach, object_at(&listed, place), place, length, depth));
     reach.parallel(needs.iter().map(|(place, length)| (*place, *length)), check, |(place, result)| {
-        reach.tally().file();
+        reach.progress().add(1);
         let result = result.map(|(head, seen)| {
             heads.add(place, &head);
             seen
@@ -227,7 +227,7 @@ fn read_through(reach: &Reach, file: &mut SealedFile<'_>) -> Result<u64> {
     loop {
         match file.read(&mut block)? {
             0 => return Ok(file.position()),
-            read => reach.tally().add(read as u64),
+            read => reach.progress().add_bytes(read as u64),
         }
     }
 }

@@ -117,21 +117,30 @@ impl Temporary {
     /// With the directory that it lies in, where that is missing.
     pub fn beside(target: PathBuf) -> Result<Temporary> {
         make_directory(&target)?;
-        let (file, path) = loop {
-            let mut random = [0; 8];
-            aws_lc_rs::rand::fill(&mut random).map_err(|_| Kind::Internal.error("the random generator failed"))?;
-            let path = target.with_file_name(format!("{TEMPORARY}{:016x}", u64::from_ne_bytes(random)));
-            if let Some(file) = attempt(&path).map_err(|error| fault::io("write", &target, &error))? {
-                break (file, path);
-            }
-        };
-        let made = Temporary { file, path, target };
+        let made = Temporary::make(target, 0o666)?;
         // Whoever could read the old file can read the new one.
         if let Ok(old) = fs::metadata(&made.target) {
             let kept = made.file.set_permissions(old.permissions());
             kept.map_err(|error| fault::io("write", &made.target, &error))?;
         }
         Ok(made)
+    }
+
+    /// Of its owner alone, to be [created](Self::create), in a directory that is there.
+    pub fn private(target: PathBuf) -> Result<Temporary> {
+        Temporary::make(target, 0o600)
+    }
+
+    fn make(target: PathBuf, mode: u32) -> Result<Temporary> {
+        let (file, path) = loop {
+            let mut random = [0; 8];
+            aws_lc_rs::rand::fill(&mut random).map_err(|_| Kind::Internal.error("the random generator failed"))?;
+            let path = target.with_file_name(format!("{TEMPORARY}{:016x}", u64::from_ne_bytes(random)));
+            if let Some(file) = attempt(&path, mode).map_err(|error| fault::io("write", &target, &error))? {
+                break (file, path);
+            }
+        };
+        Ok(Temporary { file, path, target })
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -171,8 +180,9 @@ impl Drop for Temporary {
 }
 
 /// A new file that is ours alone; `None` if somebody swept it away before it was locked. Where there are no locks there is none.
-fn attempt(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+fn attempt(path: &Path, mode: u32) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(lock::is_at(&file, path)?.then_some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),

@@ -213,6 +213,23 @@ impl Store {
         Ok(Writer::to_file(temporary))
     }
 
+    /// Begins to write a file where there is none: its owner's alone, in a directory that is there. It never takes the place
+    /// of another; what is uploaded in parts could, of one that appears in the moment in which it is finished.
+    pub async fn writer_of_new(&self, location: &Location) -> Result<Writer> {
+        let begun = match self.cloud(location)? {
+            Some(cloud) if cloud.stat(location).await?.is_none() => Some(Writer::to_cloud(cloud.upload(location)?)),
+            Some(_) => None,
+            None => {
+                let private = |location: &Location| {
+                    let path = location.local();
+                    path.symlink_metadata().is_err().then(|| file::Temporary::private(path)).transpose()
+                };
+                self.writing(location, private).await?.map(Writer::to_file)
+            }
+        };
+        Ok(begun.ok_or_else(|| exists(location))?.refusing_another(self.clone(), location.clone()))
+    }
+
     /// Deletes a file; nothing happens if there is none.
     pub async fn delete(&self, location: &Location) -> Result<()> {
         if let Some(cloud) = self.cloud(location)? {
@@ -270,6 +287,10 @@ impl Store {
         };
         self.blocking(location, swept).await
     }
+}
+
+fn exists(location: &Location) -> Error {
+    Kind::InvalidArgument.error(format_args!("{location} exists already: nothing is written over it"))
 }
 
 fn too_long(location: &Location) -> Error {
@@ -431,6 +452,26 @@ mod tests {
             writers.join_all().await.into_iter().for_each(|put| put.unwrap());
         });
         assert_eq!(left(folder.path()).len(), 200);
+    }
+
+    #[test]
+    fn a_new_file_is_its_owner_s_alone_and_takes_the_place_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, root) = store(folder.path());
+        let at = root.join("file");
+        runtime().block_on(async {
+            let [first, mut second] =
+                [store.writer_of_new(&at).await.unwrap(), store.writer_of_new(&at).await.unwrap()];
+            first.finish().await.unwrap();
+            second.write(Bytes::from_static(b"second")).await.unwrap();
+            let error = second.finish().await.unwrap_err();
+            assert!(error.kind() == Kind::InvalidArgument && error.message().contains("exists already"), "{error}");
+            assert_eq!(store.writer_of_new(&at).await.unwrap_err().kind(), Kind::InvalidArgument);
+            assert!(store.writer_of_new(&root.join("no/such/folder")).await.is_err());
+        });
+        let made = fs::metadata(folder.path().join("file")).unwrap();
+        assert_eq!((made.len(), made.mode() & 0o777), (0, 0o600));
+        assert_eq!(left(folder.path()), ["file"]);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::blocking;
 #[cfg(feature = "object-http")]
 use super::cloud::Upload;
 use super::file::Temporary;
+use super::{Location, Store, blocking, exists};
 use crate::error::{Kind, Result};
 
 /// Files are written in blocks of this size.
@@ -17,6 +17,8 @@ const BLOCK: usize = 1024 * 1024;
 pub struct Writer {
     target: Target,
     waiting: BytesMut,
+    /// What no other file is to be replaced at.
+    alone: Option<(Store, Location)>,
 }
 
 #[derive(Debug)]
@@ -30,12 +32,17 @@ enum Target {
 
 impl Writer {
     pub(super) fn to_file(temporary: Temporary) -> Writer {
-        Writer { target: Target::File(temporary), waiting: BytesMut::new() }
+        Writer { target: Target::File(temporary), waiting: BytesMut::new(), alone: None }
     }
 
     #[cfg(feature = "object-http")]
     pub(super) fn to_cloud(upload: Upload) -> Writer {
-        Writer { target: Target::Cloud(upload), waiting: BytesMut::new() }
+        Writer { target: Target::Cloud(upload), waiting: BytesMut::new(), alone: None }
+    }
+
+    /// It fails to finish where there is another file by then.
+    pub(super) fn refusing_another(self, store: Store, location: Location) -> Writer {
+        Writer { alone: Some((store, location)), ..self }
     }
 
     /// Appends bytes. After an error only [`abort`](Self::abort) makes sense.
@@ -51,6 +58,10 @@ impl Writer {
     /// Makes the file durable and visible, in the place of one that may be there.
     pub async fn finish(mut self) -> Result<()> {
         let rest = self.waiting.split().freeze();
+        if let Some((store, location)) = self.alone.take() {
+            let created = self.target.take().create(rest, &store, &location).await?;
+            return if created { Ok(()) } else { Err(exists(&location)) };
+        }
         match self.target.take() {
             Target::File(mut temporary) => {
                 blocking(move || {
@@ -86,6 +97,27 @@ impl Target {
 
     fn take(&mut self) -> Target {
         std::mem::replace(self, Target::Gone)
+    }
+
+    /// False if there is another file.
+    async fn create(self, rest: Bytes, store: &Store, location: &Location) -> Result<bool> {
+        match self {
+            Target::File(mut temporary) => {
+                blocking(move || {
+                    temporary.write(&rest)?;
+                    temporary.create()
+                })
+                .await
+            }
+            #[cfg(feature = "object-http")]
+            Target::Cloud(upload) if !upload.has_begun() => store.put_new(location, rest).await,
+            #[cfg(feature = "object-http")]
+            Target::Cloud(upload) => match store.stat(location).await? {
+                Some(_) => upload.abort().await.map(|()| false),
+                None => upload.finish(rest).await.map(|()| true),
+            },
+            Target::Gone => Err(gone()),
+        }
     }
 
     async fn write(self, block: Bytes) -> Result<Target> {

@@ -119,7 +119,7 @@ fn ctrl_c_leaves_nothing_half_written() {
     assert!(interrupted.success());
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(output.status.code(), Some(130), "{err}");
     assert!(err.contains("interrupted"), "{err}");
     assert!(fixture.files("new").is_empty(), "{:?}", fixture.files("new"));
 }

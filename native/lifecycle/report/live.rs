@@ -48,6 +48,7 @@ impl Live {
         let work = |object: Object| needed_by(reach, &object, &hash);
         reach.parallel(metadata, work, |needed| {
             progress.add(1);
+            progress.check()?;
             match needed {
                 Ok(needed) => {
                     self.checkpoints += 1;

@@ -144,13 +144,13 @@ pub fn report(
     progress.begin("listing files", "checkpoints", 0);
     let mut metadata = Vec::new();
     for (store, roots) in &stores {
-        metadata.extend(engine.wait(live::metadata_in(store, roots)));
+        metadata.extend(engine.wait(progress.unless_stopped(live::metadata_in(store, roots)))?);
     }
     progress.begin("reading the metadata of checkpoints", "checkpoints", metadata.len() as u64);
     work.live.read(&Reach::new(Arc::clone(engine), options.store.clone(), None), metadata, progress)?;
     progress.begin("reading heads", "files", 0);
     for (store, roots) in &stores {
-        engine.wait(work.look(store, roots, progress, &mut each))?;
+        engine.wait(progress.unless_stopped(work.look(store, roots, progress, &mut each)))??;
     }
     work.finish(roots, progress)
 }

@@ -156,7 +156,7 @@ impl<'e> Work<'e> {
     pub fn finish(mut self, roots: &[Location], progress: &Progress) -> Result<Report> {
         self.check_places(roots)?;
         self.check_asked()?;
-        self.prove(progress);
+        self.prove(progress)?;
         Ok(Report {
             rows: self.tallies.rows(&self.keks),
             tenants: self.tallies.tenants(),
@@ -224,11 +224,12 @@ impl<'e> Work<'e> {
     }
 
     /// Sees that what is said to open by another slot does, once for all files that have the same slots.
-    fn prove(&mut self, progress: &Progress) {
-        let (Some(name), Some(needs)) = (&self.asked, &mut self.report.needs) else { return };
+    fn prove(&mut self, progress: &Progress) -> Result<()> {
+        let (Some(name), Some(needs)) = (&self.asked, &mut self.report.needs) else { return Ok(()) };
         needs.name = Some(name.clone());
         progress.begin("unwrapping by other slots", "data keys", self.others.len() as u64);
         for others in self.others.values() {
+            progress.check()?;
             match others.prove(self.engine, name) {
                 Ok(()) => needs.proven += 1,
                 Err(error) => {
@@ -238,6 +239,7 @@ impl<'e> Work<'e> {
             progress.add(1);
         }
         needs.unproven.sort_by(|a, b| a.example.cmp(&b.example));
+        Ok(())
     }
 }
 

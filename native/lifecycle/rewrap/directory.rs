@@ -57,6 +57,7 @@ impl Rewrap<'_> {
         groups: &BTreeMap<DataKeyId, Group>,
         droppable: Option<(&Plan, SystemTime)>,
     ) -> Result<()> {
+        self.progress.check()?;
         let present = sidecar::read(store, directory).await?;
         if let Some(reason) = &present.broken {
             outcome.notes.push(format!("{reason}; what can be read of it is kept, and all its keys are proven"));
@@ -72,7 +73,9 @@ impl Rewrap<'_> {
         let tasks = stream::iter(groups).map(|(id, group)| {
             let entry = present.entries.get(id).map(|entry| entry.section.as_slice());
             async move {
-                let came = self.data_key(*id, group, entry, self.again || is_broken).await;
+                let came =
+                    self.progress.unless_stopped(self.data_key(*id, group, entry, self.again || is_broken)).await;
+                let came = came.unwrap_or_else(|error| Err(failure(directory, 0, error)));
                 self.progress.add(1);
                 (*id, group, came)
             }

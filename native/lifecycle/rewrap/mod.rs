@@ -95,8 +95,9 @@ pub fn rewrap(engine: &EncryptionEngine, roots: &[Location], options: &Options, 
     engine.wait(async {
         let mut report = Report { dry_run: options.dry_run, ..Report::default() };
         for (store, roots) in &stores {
-            work.all_of(store, roots, &mut report).await;
+            work.all_of(store, roots, &mut report).await?;
         }
+        progress.check()?;
         Ok(report)
     })
 }
@@ -115,9 +116,9 @@ struct Rewrap<'p> {
 }
 
 impl Rewrap<'_> {
-    async fn all_of(&self, store: &Store, roots: &[Location], report: &mut Report) {
+    async fn all_of(&self, store: &Store, roots: &[Location], report: &mut Report) -> Result<()> {
         let listed = SystemTime::now();
-        let plan = self.plan(store, roots, report).await;
+        let plan = self.progress.unless_stopped(self.plan(store, roots, report)).await?;
         // Whose head was not read may need any entry.
         let is_whole = report.failures.is_empty() && report.unfinished == 0;
         report.data_keys += plan.data_keys();
@@ -142,6 +143,7 @@ impl Rewrap<'_> {
             outcome.notes.into_iter().for_each(|note| report.notes.push(note));
             outcome.failures.into_iter().for_each(|failure| report.failures.push(failure));
         }
+        Ok(())
     }
 
     async fn plan(&self, store: &Store, roots: &[Location], report: &mut Report) -> Plan {

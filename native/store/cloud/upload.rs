@@ -34,6 +34,11 @@ impl Upload {
         Upload { store, path, location, begun: None, runtime: tokio::runtime::Handle::current(), parts: JoinSet::new() }
     }
 
+    /// True once a part is on its way: what is smaller than one can still be put as a whole.
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// Uploads the next part, of [`PART`](Self::PART) bytes.
     pub async fn part(&mut self, bytes: Bytes) -> Result<()> {
         let part = async {

@@ -13,6 +13,7 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 
 /** Flink's REST interface: JSON in, JSON out, an exception with the server's own words for anything but success. */
 final class Rest {
@@ -56,7 +57,7 @@ final class Rest {
     }
 
     private HttpRequest.Builder request(String path) {
-        return HttpRequest.newBuilder(base.resolve(path)).timeout(Await.LIMIT);
+        return HttpRequest.newBuilder(base.resolve(path)).timeout(Duration.ofSeconds(60));
     }
 
     private JsonNode send(HttpRequest.Builder builder) throws IOException, InterruptedException {
