@@ -1,7 +1,7 @@
 //! What is sealed under which keys, who still needs them, and who can still open it.
 //!
 //! One pass over the listing finds the completed checkpoints ([`live`]), a second one reads the head of every file.
-//! Memory goes with the number of data keys, and with eight bytes for each file that a checkpoint needs.
+//! Memory goes with the number of data keys, and with some 50 bytes for each file that a checkpoint needs.
 
 mod beside;
 mod live;
