@@ -37,15 +37,16 @@ final class KeyLife {
 
     void play(String savepoint) throws Exception {
         stage.scene("A new version of the key, and the end of the old one");
-        String checkpoint;
+        Job job;
         try (Cluster cluster = demo.startCluster(storage, "cluster-rotated")) {
-            Job job = cluster.submit(Demo.JOB.restoredFrom(savepoint, Claim.NO_CLAIM)).awaitRunning().pace(1_000);
+            job = cluster.submit(Demo.JOB.restoredFrom(savepoint, Claim.NO_CLAIM)).awaitRunning().pace(1_000);
             Wrap old = rotate(job);
             stage.prove("before the rewrap, sealpoint report says that the old version is needed, and by what", () -> report(old, NEEDED));
             rewrap(job, old);
-            checkpoint = storage.uri(storage.newestCheckpoint(job));
         }
         stage.detail("the whole cluster is killed");
+        // Before that, it may be deleted while it is looked at.
+        String checkpoint = storage.uri(storage.newestCheckpoint(job));
         stage.detail(versions.disableFirst());
         stage.prove("without the old version, the job is restored, exact", () -> {
             try (Cluster cluster = demo.startCluster(storage, "cluster-without-version")) {
