@@ -152,10 +152,7 @@ public final class Demo {
         cluster.awaitReady();
         String[] savepoint = new String[1];
         stage.prove("stopped with a savepoint at parallelism 2, restored at 4, exact", () -> {
-            // By its checkpoints, not by its metrics: while Flink still asks the TaskManager that was killed for its numbers, it has none of
-            // the others either.
-            Job two = cluster.submit(JOB).awaitRunning().pace(4_000);
-            two.awaitCheckpoints(10);
+            Job two = cluster.submit(JOB).awaitRunning().pass(2 * CUSTOMERS);
             savepoint[0] = two.stop(Job.Format.CANONICAL);
             JsonNode statistics = two.checkpointStatistics().get("latest").get("savepoint");
             Scan scan = Scan.of(Storage.path(savepoint[0]));

@@ -13,7 +13,6 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 
 /** Flink's REST interface: JSON in, JSON out, an exception with the server's own words for anything but success. */
 final class Rest {
@@ -57,7 +56,7 @@ final class Rest {
     }
 
     private HttpRequest.Builder request(String path) {
-        return HttpRequest.newBuilder(base.resolve(path)).timeout(Duration.ofSeconds(60));
+        return HttpRequest.newBuilder(base.resolve(path)).timeout(Await.LIMIT);
     }
 
     private JsonNode send(HttpRequest.Builder builder) throws IOException, InterruptedException {

@@ -43,9 +43,9 @@ class InterruptedDemoIT {
 
             assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(demo.pid())).start().waitFor());
 
-            assertTrue(demo.waitFor(60, TimeUnit.SECONDS), "the demo must end");
+            assertTrue(demo.waitFor(5, TimeUnit.MINUTES), "the demo must end");
             for (ProcessHandle child : children) {
-                child.onExit().get(60, TimeUnit.SECONDS);
+                child.onExit().get(5, TimeUnit.MINUTES);
             }
         } finally {
             demo.destroyForcibly();
