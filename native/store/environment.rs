@@ -18,6 +18,7 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    #[cfg(feature = "object-http")]
     pub(super) fn starting_with<'e>(&'e self, front: &'e str) -> impl Iterator<Item = (&'e str, &'e str)> {
         let pairs = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         pairs.filter(move |(name, value)| name.starts_with(front) && !value.is_empty())

@@ -5,6 +5,9 @@
 
 #[cfg(feature = "object-http")]
 mod cloud;
+#[cfg(not(feature = "object-http"))]
+#[path = "no_cloud.rs"]
+mod cloud;
 mod environment;
 mod fault;
 mod file;
@@ -51,7 +54,6 @@ pub struct Store {
 #[derive(Debug, Clone)]
 enum Backend {
     Files(Arc<Pace>, Arc<Sweeper>),
-    #[cfg(feature = "object-http")]
     Cloud(cloud::Cloud),
 }
 
@@ -121,12 +123,7 @@ impl Store {
         let pace = Arc::new(Pace::new(options.requests_per_second));
         let backend = match location.kind() {
             Scheme::File => Backend::Files(pace, Arc::default()),
-            #[cfg(feature = "object-http")]
             Scheme::S3 | Scheme::Abfs | Scheme::Gs => Backend::Cloud(cloud::Cloud::open(&place, options, &pace)?),
-            #[cfg(not(feature = "object-http"))]
-            Scheme::S3 | Scheme::Abfs | Scheme::Gs => {
-                return Err(Kind::Unsupported.error(format_args!("{location}: this build reaches files only")));
-            }
         };
         Ok(Store { place, backend })
     }
@@ -137,7 +134,6 @@ impl Store {
         if let Err(error) = self.check(under) {
             return stream::once(async { Err(error) }).boxed();
         }
-        #[cfg(feature = "object-http")]
         if let Backend::Cloud(cloud) = &self.backend {
             return cloud.list(under).await;
         }
@@ -247,7 +243,6 @@ impl Store {
     }
 
     /// The bucket that it lies in, if it lies in one.
-    #[cfg(feature = "object-http")]
     fn cloud(&self, location: &Location) -> Result<Option<&cloud::Cloud>> {
         self.check(location)?;
         match &self.backend {
@@ -278,7 +273,6 @@ impl Store {
     ) -> Result<R> {
         let sweeper = match &self.backend {
             Backend::Files(_, sweeper) => Arc::clone(sweeper),
-            #[cfg(feature = "object-http")]
             Backend::Cloud(_) => Arc::default(),
         };
         let swept = move |location: &Location| {

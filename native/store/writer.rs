@@ -2,7 +2,6 @@
 
 use bytes::{Bytes, BytesMut};
 
-#[cfg(feature = "object-http")]
 use super::cloud::Upload;
 use super::file::Temporary;
 use super::{Location, Store, blocking, exists};
@@ -24,7 +23,6 @@ pub struct Writer {
 #[derive(Debug)]
 enum Target {
     File(Temporary),
-    #[cfg(feature = "object-http")]
     Cloud(Upload),
     /// An operation failed or was broken off.
     Gone,
@@ -35,7 +33,6 @@ impl Writer {
         Writer { target: Target::File(temporary), waiting: BytesMut::new(), alone: None }
     }
 
-    #[cfg(feature = "object-http")]
     pub(super) fn to_cloud(upload: Upload) -> Writer {
         Writer { target: Target::Cloud(upload), waiting: BytesMut::new(), alone: None }
     }
@@ -70,7 +67,6 @@ impl Writer {
                 })
                 .await
             }
-            #[cfg(feature = "object-http")]
             Target::Cloud(upload) => upload.finish(rest).await,
             Target::Gone => Err(gone()),
         }
@@ -79,7 +75,6 @@ impl Writer {
     /// Removes what was written.
     pub async fn abort(mut self) -> Result<()> {
         match self.target.take() {
-            #[cfg(feature = "object-http")]
             Target::Cloud(upload) => upload.abort().await,
             Target::File(_) | Target::Gone => Ok(()),
         }
@@ -89,7 +84,6 @@ impl Writer {
 impl Target {
     fn block(&self) -> usize {
         match self {
-            #[cfg(feature = "object-http")]
             Target::Cloud(_) => Upload::PART,
             Target::File(_) | Target::Gone => BLOCK,
         }
@@ -109,9 +103,7 @@ impl Target {
                 })
                 .await
             }
-            #[cfg(feature = "object-http")]
             Target::Cloud(upload) if !upload.has_begun() => store.put_new(location, rest).await,
-            #[cfg(feature = "object-http")]
             Target::Cloud(upload) => match store.stat(location).await? {
                 Some(_) => upload.abort().await.map(|()| false),
                 None => upload.finish(rest).await.map(|()| true),
@@ -125,7 +117,6 @@ impl Target {
             Target::File(mut temporary) => {
                 blocking(move || temporary.write(&block).map(|()| Target::File(temporary))).await
             }
-            #[cfg(feature = "object-http")]
             Target::Cloud(mut upload) => match upload.part(block).await {
                 Ok(()) => Ok(Target::Cloud(upload)),
                 Err(error) => {
