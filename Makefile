@@ -103,6 +103,7 @@ many-files: native ## time and memory of the tool over very many small files, FI
 lint: ## formatting, clippy, generated files
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --lib --bins --no-default-features -- -D warnings
 
 lint-features: ## clippy without any feature, and with each alone
 	cargo clippy --all-targets --no-default-features -- -D warnings
