@@ -103,5 +103,5 @@ impl Default for Progress {
 }
 
 fn interrupted() -> Error {
-    Kind::State.error("interrupted: run the command again, and it goes on where it was")
+    Kind::State.error("interrupted, and nothing is half-written: run the same again")
 }

@@ -1,6 +1,7 @@
 package io.sealpoint.scenarios;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.sealpoint.harness.Cluster;
 import io.sealpoint.harness.ClusterSpec;
@@ -9,6 +10,7 @@ import io.sealpoint.harness.Job;
 import io.sealpoint.harness.JobSpec;
 import io.sealpoint.harness.Product;
 import io.sealpoint.harness.Storage;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
@@ -86,7 +88,10 @@ class MisconfiguredClusterIT {
     void no_checkpoint_completes_over_a_plain_changelog() throws Exception {
         ClusterSpec spec = sealed().unset(REQUIRE_SEALED).set("dstl.dfs.base-path", plainUri());
         try (Cluster cluster = Cluster.start(spec, workDir.resolve("cluster"))) {
-            Job job = cluster.submit(JOB.with("state.changelog.enabled", "true")).pace(2000);
+            // Not before there is something in the changelog.
+            JobSpec rare = JOB.with("state.changelog.enabled", "true").with("execution.checkpointing.interval", "1 h");
+            Job job = cluster.submit(rare).awaitRunning().pass(200);
+            assertThrows(IOException.class, job::checkpoint);
             cluster.awaitLogLine("Sealpoint refuses checkpoint", plainDirectory.toString());
             assertEquals(0, job.completedCheckpoints());
         }
