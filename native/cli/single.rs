@@ -36,7 +36,8 @@ pub struct Files {
 
 impl Files {
     pub fn new(options: StoreOptions) -> Result<Files> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // With a thread of its own: parts of an upload go on while a stream is waited for.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| Error::io("start the runtime", &error))?;
         Ok(Files { runtime, options, progress: Arc::default() })
     }
