@@ -104,9 +104,13 @@ impl Target {
                 .await
             }
             Target::Cloud(upload) if !upload.has_begun() => store.put_new(location, rest).await,
-            Target::Cloud(upload) => match store.stat(location).await? {
-                Some(_) => upload.abort().await.map(|()| false),
-                None => upload.finish(rest).await.map(|()| true),
+            Target::Cloud(upload) => match store.stat(location).await {
+                Ok(None) => upload.finish(rest).await.map(|()| true),
+                found => {
+                    let aborted = upload.abort().await;
+                    // The first failure is the one to report.
+                    found.and(aborted).map(|()| false)
+                }
             },
             Target::Gone => Err(gone()),
         }
