@@ -14,7 +14,8 @@ use crate::target::{Target, location};
 /// The arguments of `sealpoint seal`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The output appears once it is whole: its owner's alone, and never in the place of another file.
+The output appears once it is whole, and never in the place of another file; a file of this machine is its owner's alone. What
+is uploaded in parts, more than 16 MiB, could replace an object that appears in the moment in which it is finished.
 
 Examples:
   sealpoint seal --config sealpoint.toml plain.bin sealed.bin
