@@ -110,9 +110,11 @@ fn ctrl_c_leaves_nothing_half_written() {
     let large = "job/shared/00000000-0000-0000-0000-00000000000a";
     fixture.seal(&fixture.engine(), large, &plaintext(60_000_000, 5));
     fixture.metadata(&fixture.engine(), "job/chk-6", &[Handle::Absolute(fixture.uri(large), 60_000_000)]);
-    let child = fixture.command(&["reencrypt", "job/chk-6", "new/chk-6"]).stderr(std::process::Stdio::piped()).spawn();
-    let child = child.unwrap();
+    // Slow enough to be caught in the middle of the file.
+    let mut command = fixture.command(&["reencrypt", "job/chk-6", "new/chk-6", "--store-rate", "5"]);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
     while !fixture.files("new").iter().any(|name| name.contains(".sealpoint-tmp-")) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
         std::thread::sleep(Duration::from_millis(1));
     }
     let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
