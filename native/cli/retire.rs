@@ -13,6 +13,7 @@ use sealpoint::lifecycle::retire::{Candidate, settle};
 use serde_json::json;
 
 use crate::confirm::confirm;
+use crate::interrupt::InOrder;
 use crate::output::Answer;
 use crate::report::{Common, Reported};
 
@@ -120,6 +121,8 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
         reported.or_closed(arguments.common.json, confirmed)?;
     }
     let json = arguments.common.json;
+    // What follows is not to end between disabling the version and seeing that it was right: nobody would look again.
+    let _in_order = reported.or_closed(json, InOrder::by(&Arc::default()))?;
     if arguments.force {
         reported.or_closed(json, candidate.set_enabled(engine, false))?;
     } else if let Some(other) = reported.or_closed(json, candidate.disable(engine, &reported.report))? {
