@@ -71,6 +71,8 @@ pub fn run(arguments: &Recover) -> Result<Answer> {
     let watch = Watch::of(reach.progress(), arguments.reporting.progress)?;
     let exposed = roots.iter().map(|root| recover::exposure(&reach, &compromised, root)).collect::<Result<Vec<_>>>()?;
     drop(watch);
+    // Whoever interrupted the look in its last moment wants nothing to be rotated.
+    reach.check()?;
     if !arguments.reporting.json {
         exposed.iter().for_each(|exposure| show(exposure, &compromised));
     }

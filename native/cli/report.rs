@@ -108,7 +108,10 @@ impl Reported {
         let report = report::report(engine, &places, &options, &progress, name);
         let report = report.inspect_err(|error| close(common.json && named > 0, error))?;
         drop(watch);
-        Ok(Reported { report, all: common.all, named })
+        let reported = Reported { report, all: common.all, named };
+        // What was interrupted in its last moment was interrupted: `retire` goes by it.
+        reported.or_closed(common.json, progress.check())?;
+        Ok(reported)
     }
 
     /// What comes after it and before it is printed: a failure ends the document that was begun.

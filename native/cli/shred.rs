@@ -67,6 +67,8 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     let watch = Watch::of(&progress, arguments.common.progress)?;
     let shredding = Shredding::plan(&engine, &arguments.tenant, &places, &options, &progress)?;
     drop(watch);
+    // Whoever interrupted the look in its last moment wants no key to be destroyed.
+    progress.check()?;
     if !arguments.common.json {
         print_plan(arguments, &shredding);
     }
