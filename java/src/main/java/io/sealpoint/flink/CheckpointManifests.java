@@ -68,6 +68,8 @@ final class CheckpointManifests {
             deleteAfter(error, file);
             throw error;
         }
+        // Unlike state files, metadata do not have a name of their own: a job may write those of a checkpoint of this number again.
+        files.remove(metadata(directory).toString());
         recent.remember(directory, files);
     }
 

@@ -142,6 +142,14 @@ class CheckpointManifestTest {
         restore("require", two.directory);
     }
 
+    /** As of another job, where they share a directory ({@code execution.checkpointing.create-subdir: false}). */
+    @Test
+    void the_head_of_metadata_is_read_again() throws IOException {
+        Checkpoint one = complete("write", 1);
+        Files.delete(one.directory.resolve("_metadata"));
+        restore("require", complete("write", 1).directory);
+    }
+
     /** As with Flink's file merging: the checkpoint completes while the file is still written, and others go into it later. */
     @Test
     void a_file_that_others_are_merged_into_may_grow() throws Exception {
