@@ -313,7 +313,7 @@ class SealedFileSystem extends FileSystem
         } catch (IOException error) {
             return false;
         }
-        if (entries == null || entries.length == 0 || !Arrays.stream(entries).allMatch(entry -> SealedPaths.isOwn(entry.getPath()))) {
+        if (entries == null || !Arrays.stream(entries).allMatch(entry -> SealedPaths.isOwn(entry.getPath()))) {
             return false;
         }
         for (FileStatus entry : entries) {
