@@ -54,28 +54,9 @@ impl Connection<'_> {
         }
         let value = |key| builder.get_config_value(&key).filter(|value| !value.is_empty());
         let endpoint = value(Key::S3Endpoint).or_else(|| value(Key::Endpoint));
-        let own =
-            [Key::AccessKeyId, Key::SecretAccessKey, Key::WebIdentityTokenFile, Key::ContainerCredentialsRelativeUri]
-                .into_iter()
-                .chain([Key::ContainerCredentialsFullUri])
-                .any(|key| value(key).is_some())
-                || value(Key::SkipSignature).is_some_and(|skip| skip == "true" || skip == "1");
-        let mut region = value(Key::Region);
+        let region = value(Key::Region);
         #[cfg(feature = "aws")]
-        if !own || region.is_none() {
-            let profile = super::profile::Profile::find(self.options, region.as_deref())?;
-            if let Some(profile) = profile {
-                region = region.or_else(|| profile.region().map(str::to_owned));
-                if !own {
-                    builder = builder.with_credentials(Arc::new(profile));
-                }
-            } else if !own && self.options.environment.get("AWS_EC2_METADATA_DISABLED") == Some("true") {
-                return Err(Kind::Credentials.error(format_args!(
-                    "{}: the environment holds no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-                    self.location
-                )));
-            }
-        }
+        let (builder, region) = self.with_profile(builder, region)?;
         let bucket = self.location.authority();
         let region = match (region, &endpoint) {
             (Some(region), _) => region,
@@ -102,6 +83,38 @@ impl Connection<'_> {
             .with_client_options(Connector::options(self.allow_http("AWS_ALLOW_HTTP")))
             .with_http_connector(self.connector(&address, "AWS_ALLOW_HTTP")?);
         self.made(builder.build())
+    }
+
+    /// What the environment itself does not say, from the profile that it means.
+    #[cfg(all(feature = "s3", feature = "aws"))]
+    fn with_profile(
+        &self,
+        builder: object_store::aws::AmazonS3Builder,
+        region: Option<String>,
+    ) -> Result<(object_store::aws::AmazonS3Builder, Option<String>)> {
+        use object_store::aws::AmazonS3ConfigKey as Key;
+
+        let value = |key| builder.get_config_value(&key).filter(|value| !value.is_empty());
+        let own =
+            [Key::AccessKeyId, Key::SecretAccessKey, Key::WebIdentityTokenFile, Key::ContainerCredentialsRelativeUri]
+                .into_iter()
+                .chain([Key::ContainerCredentialsFullUri])
+                .any(|key| value(key).is_some())
+                || value(Key::SkipSignature).is_some_and(|skip| skip == "true" || skip == "1");
+        if own && region.is_some() {
+            return Ok((builder, region));
+        }
+        let Some(profile) = super::profile::Profile::find(self.options, region.as_deref())? else {
+            if !own && self.options.environment.get("AWS_EC2_METADATA_DISABLED") == Some("true") {
+                return Err(Kind::Credentials.error(format_args!(
+                    "{}: the environment holds no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+                    self.location
+                )));
+            }
+            return Ok((builder, region));
+        };
+        let region = region.or_else(|| profile.region().map(str::to_owned));
+        Ok((if own { builder } else { builder.with_credentials(Arc::new(profile)) }, region))
     }
 
     #[cfg(feature = "abfs")]
