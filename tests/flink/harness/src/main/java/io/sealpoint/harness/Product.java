@@ -37,13 +37,24 @@ public record Product(Path jar, Path cli) {
     /** How the command-line tool ended, and what it said. */
     public record Answer(int status, String said) {}
 
-    /** Runs the command-line tool. @return what it said; if it failed, that is in the exception */
+    /** Runs the command-line tool. @return what it wrote to standard output; if it failed, all that it said is in the exception */
     public String run(String... arguments) throws IOException, InterruptedException {
-        Answer answer = ask(arguments);
-        if (answer.status() != 0) {
-            throw new IOException("sealpoint " + String.join(" ", arguments) + " ended with " + answer.status() + ":\n" + answer.said());
+        return run(Map.of(), arguments);
+    }
+
+    /** The same with these variables in its environment. */
+    public String run(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
+        Path errors = Files.createTempFile("sealpoint", ".err");
+        try {
+            Answer answer = ended(command(environment, arguments).redirectError(errors.toFile()));
+            if (answer.status() != 0) {
+                throw new IOException("sealpoint " + String.join(" ", arguments) + " ended with " + answer.status() + ":\n" + answer.said()
+                        + Files.readString(errors));
+            }
+            return answer.said();
+        } finally {
+            Files.delete(errors);
         }
-        return answer.said();
     }
 
     /** Runs the command-line tool, however it ends. */
@@ -53,12 +64,20 @@ public record Product(Path jar, Path cli) {
 
     /** The same with these variables in its environment. */
     public Answer ask(Map<String, String> environment, String... arguments) throws IOException, InterruptedException {
+        return ended(command(environment, arguments).redirectErrorStream(true));
+    }
+
+    private ProcessBuilder command(Map<String, String> environment, String... arguments) {
         List<String> command = new ArrayList<>(List.of(cli.toString()));
         command.addAll(List.of(arguments));
-        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        ProcessBuilder builder = new ProcessBuilder(command);
         // Such variables would be configuration, or somebody's own credentials.
         builder.environment().keySet().removeIf(variable -> variable.matches("(AWS|AZURE|GOOGLE|SEALPOINT)_.*"));
         builder.environment().putAll(environment);
+        return builder;
+    }
+
+    private static Answer ended(ProcessBuilder builder) throws IOException, InterruptedException {
         Process process = builder.start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         return new Answer(process.waitFor(), said);

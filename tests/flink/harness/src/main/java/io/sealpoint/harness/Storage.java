@@ -111,7 +111,7 @@ public final class Storage {
     public String metadata(String checkpoint) throws IOException, InterruptedException {
         Path file = path(checkpoint).resolve(METADATA);
         return isSealed()
-                ? product.run("open", "--config", toml().toString(), file.toString(), "-")
+                ? product.run(environment(), "open", "--config", toml().toString(), file.toString(), "-")
                 : new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
     }
 
@@ -134,7 +134,7 @@ public final class Storage {
         }
         for (Path folder : newestFirst) {
             String metadata = folder.resolve(METADATA).toString();
-            if (product.ask("open", "--verify", "--config", toml().toString(), metadata).status() == 0) {
+            if (product.ask(environment(), "open", "--verify", "--config", toml().toString(), metadata).status() == 0) {
                 return folder;
             }
         }
