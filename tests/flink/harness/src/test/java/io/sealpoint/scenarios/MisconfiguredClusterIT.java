@@ -1,7 +1,6 @@
 package io.sealpoint.scenarios;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.sealpoint.harness.Cluster;
 import io.sealpoint.harness.ClusterSpec;
@@ -10,7 +9,6 @@ import io.sealpoint.harness.Job;
 import io.sealpoint.harness.JobSpec;
 import io.sealpoint.harness.Product;
 import io.sealpoint.harness.Storage;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
@@ -91,7 +89,8 @@ class MisconfiguredClusterIT {
             // Not before there is something in the changelog.
             JobSpec rare = JOB.with("state.changelog.enabled", "true").with("execution.checkpointing.interval", "1 h");
             Job job = cluster.submit(rare).awaitRunning().pass(200);
-            assertThrows(IOException.class, job::checkpoint);
+            // Flink answers as if it were well: it is at its end that a checkpoint is refused.
+            job.checkpoint();
             cluster.awaitLogLine("Sealpoint refuses checkpoint", plainDirectory.toString());
             assertEquals(0, job.completedCheckpoints());
         }
