@@ -70,6 +70,14 @@ impl Fixture {
         }
         true
     }
+
+    /// Interrupts it once it writes: it says so, ends with this code, and leaves nothing.
+    fn ends_in_the_middle(&self, mut child: Child, by: &str, code: i32) {
+        assert!(self.writes(&mut child));
+        let (ended, said) = end(child, by);
+        assert!(ended == Some(code) && said.contains("interrupted"), "{ended:?} {said}");
+        assert!(self.left().is_empty(), "{:?}", self.left());
+    }
 }
 
 fn signal(child: &Child, name: &str) {
@@ -94,10 +102,7 @@ fn sealing_from_standard_input_that_waits_leaves_nothing() {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(&vec![7; LONG]).unwrap();
-        assert!(fixture.writes(&mut child));
-        let (ended, said) = end(child, by);
-        assert!(ended == Some(code) && said.contains("interrupted"), "{ended:?} {said}");
-        assert!(fixture.left().is_empty(), "{:?}", fixture.left());
+        fixture.ends_in_the_middle(child, by, code);
         drop(input);
     }
 }
@@ -120,13 +125,10 @@ fn opening_a_file_half_of_which_is_there_leaves_nothing() {
     let sealed = fs::read(fixture.path("sealed")).unwrap();
     for (by, code) in ENDS {
         let pipe = fixture.pipe(by);
-        let mut child = fixture.command(&["open", &pipe, &fixture.path("out/plain")]).spawn().unwrap();
+        let child = fixture.command(&["open", &pipe, &fixture.path("out/plain")]).spawn().unwrap();
         let mut input = File::options().write(true).open(&pipe).unwrap();
         input.write_all(&sealed[..sealed.len() / 2]).unwrap();
-        assert!(fixture.writes(&mut child));
-        let (ended, said) = end(child, by);
-        assert!(ended == Some(code) && said.contains("interrupted"), "{ended:?} {said}");
-        assert!(fixture.left().is_empty(), "{:?}", fixture.left());
+        fixture.ends_in_the_middle(child, by, code);
         drop(input);
     }
 }

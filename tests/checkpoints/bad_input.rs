@@ -1,11 +1,12 @@
 //! What verify and re-encrypt make of a bad day: a clear error each, an exit status, and nothing lost.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::fixture::{CLI, Fixture, plaintext, problems};
+use crate::mounts;
 use crate::whole::{EXCLUSIVE, FILES, OTHER, checkpoint, describe};
 
 /// What a report of a re-encryption says is wrong, each kind once.
@@ -129,13 +130,7 @@ fn on_mount(fixture: &Fixture, place: &str, mount: &str, command: &str) -> Optio
         "cd {} && mkdir -p {place} && {mount} && {CLI} {command} --config sealpoint.toml; code=$?; find {place} -type f; exit $code",
         folder.display()
     );
-    let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).output().ok()?;
-    let refused = String::from_utf8_lossy(&output.stderr);
-    let allowed = !refused.contains("unshare") && !refused.contains("mount:");
-    if !allowed {
-        eprintln!("not tested here, no file systems can be mounted: {refused}");
-    }
-    allowed.then_some(output)
+    mounts::run(&script)
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod bad_input;
 mod elsewhere;
 mod fixture;
 mod manifest;
+#[path = "../mounts/mod.rs"]
+mod mounts;
 mod recover;
 mod reencrypt;
 mod verify;

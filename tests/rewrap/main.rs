@@ -5,6 +5,8 @@ mod elsewhere;
 mod failures;
 mod fixture;
 mod killed;
+#[path = "../mounts/mod.rs"]
+mod mounts;
 mod runbooks;
 mod sidecars;
 

@@ -16,17 +16,11 @@ import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.IllegalConfigurationException;
 import org.apache.flink.core.fs.FSDataOutputStream;
 import org.apache.flink.core.fs.FileSystem.WriteMode;
-import org.apache.flink.runtime.checkpoint.Checkpoints;
-import org.apache.flink.runtime.checkpoint.OperatorState;
-import org.apache.flink.runtime.checkpoint.OperatorSubtaskState;
 import org.apache.flink.runtime.checkpoint.filemerging.LogicalFile.LogicalFileId;
-import org.apache.flink.runtime.checkpoint.metadata.CheckpointMetadata;
-import org.apache.flink.runtime.state.CheckpointMetadataOutputStream;
 import org.apache.flink.runtime.state.CheckpointStorageAccess;
 import org.apache.flink.runtime.state.CheckpointStorageLocation;
 import org.apache.flink.runtime.state.CheckpointedStateScope;
 import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
-import org.apache.flink.runtime.state.OperatorStreamStateHandle;
 import org.apache.flink.runtime.state.StreamStateHandle;
 import org.apache.flink.runtime.state.filemerging.SegmentFileStateHandle;
 import org.apache.flink.runtime.state.filesystem.FileStateHandle;
@@ -39,9 +33,6 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Collections;
-import java.util.HashMap;
-import java.util.List;
 import java.util.UUID;
 
 /** The manifest of a checkpoint, as the JobManager writes and compares it. */
@@ -201,7 +192,7 @@ class CheckpointManifestTest {
         Path savepoint = Path.of(((org.apache.flink.runtime.state.filesystem.FsCheckpointStorageLocation) location).getCheckpointDirectory().getPath());
         Path state = savepoint.resolve(UUID.randomUUID().toString());
         seal(state, 0);
-        store(location, 3, new RelativeFileStateHandle(sealed(state), state.getFileName().toString(), LENGTH));
+        FlinkSetup.complete(location, 3, new RelativeFileStateHandle(sealed(state), state.getFileName().toString(), LENGTH));
         Path moved = Files.move(savepoint, directory.resolve("moved"));
         restore("require", moved);
         seal(moved.resolve(state.getFileName()), 1);
@@ -266,24 +257,8 @@ class CheckpointManifestTest {
     private Checkpoint complete(String policy, long id, StreamStateHandle... files) throws IOException {
         CheckpointStorageAccess access = access(policy);
         access.initializeBaseLocationsForCheckpoint();
-        store(access.initializeLocationForCheckpoint(id), id, files);
+        FlinkSetup.complete(access.initializeLocationForCheckpoint(id), id, files);
         return new Checkpoint(directory.resolve("cp/" + JOB + "/chk-" + id), null, null);
-    }
-
-    private static void store(CheckpointStorageLocation location, long id, StreamStateHandle... files) throws IOException {
-        OperatorState operator = FlinkSetup.operator(files.length);
-        for (int i = 0; i < files.length; i++) {
-            operator.putState(
-                    i,
-                    OperatorSubtaskState.builder()
-                            .setManagedOperatorState(new OperatorStreamStateHandle(new HashMap<>(), files[i]))
-                            .build());
-        }
-        CheckpointMetadata metadata = new CheckpointMetadata(id, List.of(operator), Collections.emptyList());
-        try (CheckpointMetadataOutputStream out = location.createMetadataOutputStream()) {
-            Checkpoints.storeCheckpointMetadata(metadata, out);
-            out.closeAndFinalizeCheckpoint();
-        }
     }
 
     private static SegmentFileStateHandle segment(Path file) {

@@ -15,10 +15,6 @@ import org.apache.flink.configuration.IllegalConfigurationException;
 import org.apache.flink.core.fs.FSDataInputStream;
 import org.apache.flink.core.fs.Path;
 import org.apache.flink.runtime.checkpoint.Checkpoints;
-import org.apache.flink.runtime.checkpoint.OperatorState;
-import org.apache.flink.runtime.checkpoint.OperatorSubtaskState;
-import org.apache.flink.runtime.checkpoint.metadata.CheckpointMetadata;
-import org.apache.flink.runtime.state.CheckpointMetadataOutputStream;
 import org.apache.flink.runtime.state.CheckpointStateOutputStream;
 import org.apache.flink.runtime.state.CheckpointStorageAccess;
 import org.apache.flink.runtime.state.CheckpointStorageLocation;
@@ -26,7 +22,6 @@ import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
 import org.apache.flink.runtime.state.CheckpointStreamFactory;
 import org.apache.flink.runtime.state.CheckpointedStateScope;
 import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
-import org.apache.flink.runtime.state.OperatorStreamStateHandle;
 import org.apache.flink.runtime.state.StreamStateHandle;
 import org.apache.flink.runtime.state.filesystem.FileStateHandle;
 import org.apache.flink.runtime.state.filesystem.FsCheckpointStorageLocation;
@@ -37,9 +32,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
 import java.nio.file.Files;
-import java.util.Collections;
-import java.util.HashMap;
-import java.util.List;
 
 /** The checkpoint storage as the JobManager and TaskManagers use it. */
 class CheckpointStorageTest {
@@ -99,7 +91,7 @@ class CheckpointStorageTest {
         Path chk = ((FsCheckpointStorageLocation) location).getCheckpointDirectory();
         Path relative = new Path(chk, "2d931510-d99f-494a-8c67-87feb05e1594");
         write(relative, new byte[10]);
-        CompletedCheckpointStorageLocation completed = complete(
+        CompletedCheckpointStorageLocation completed = FlinkSetup.complete(
                 location,
                 7,
                 new FileStateHandle(sealed(directory.resolve("cp/state")), 10),
@@ -123,7 +115,7 @@ class CheckpointStorageTest {
         String plain = "file:" + directory + "/cp/clear";
         IOException error = assertThrows(
                 IOException.class,
-                () -> complete(location, 8, new FileStateHandle(sealed(directory.resolve("x")), 1), new FileStateHandle(new Path(plain), 1)));
+                () -> FlinkSetup.complete(location, 8, new FileStateHandle(sealed(directory.resolve("x")), 1), new FileStateHandle(new Path(plain), 1)));
         assertTrue(error.getMessage().contains(plain) && error.getMessage().contains("refuses checkpoint 8"), error.getMessage());
         Path metadata = ((FsCheckpointStorageLocation) location).getMetadataFilePath();
         assertFalse(metadata.getFileSystem().exists(metadata));
@@ -181,22 +173,5 @@ class CheckpointStorageTest {
 
     private static CheckpointStorageAccess access(Configuration configuration) throws IOException {
         return storage(configuration).createCheckpointStorage(JOB);
-    }
-
-    private static CompletedCheckpointStorageLocation complete(CheckpointStorageLocation location, long id, StreamStateHandle... files)
-            throws IOException {
-        OperatorState operator = FlinkSetup.operator(files.length);
-        for (int i = 0; i < files.length; i++) {
-            operator.putState(
-                    i,
-                    OperatorSubtaskState.builder()
-                            .setManagedOperatorState(new OperatorStreamStateHandle(new HashMap<>(), files[i]))
-                            .build());
-        }
-        CheckpointMetadata metadata = new CheckpointMetadata(id, List.of(operator), Collections.emptyList());
-        try (CheckpointMetadataOutputStream out = location.createMetadataOutputStream()) {
-            Checkpoints.storeCheckpointMetadata(metadata, out);
-            return out.closeAndFinalizeCheckpoint();
-        }
     }
 }

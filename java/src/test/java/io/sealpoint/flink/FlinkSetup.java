@@ -7,11 +7,22 @@ import org.apache.flink.core.fs.FSDataInputStream;
 import org.apache.flink.core.fs.FSDataOutputStream;
 import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.core.fs.Path;
+import org.apache.flink.runtime.checkpoint.Checkpoints;
 import org.apache.flink.runtime.checkpoint.OperatorState;
+import org.apache.flink.runtime.checkpoint.OperatorSubtaskState;
+import org.apache.flink.runtime.checkpoint.metadata.CheckpointMetadata;
 import org.apache.flink.runtime.jobgraph.OperatorID;
+import org.apache.flink.runtime.state.CheckpointMetadataOutputStream;
+import org.apache.flink.runtime.state.CheckpointStorageLocation;
+import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
+import org.apache.flink.runtime.state.OperatorStreamStateHandle;
+import org.apache.flink.runtime.state.StreamStateHandle;
 
 import java.io.IOException;
 import java.lang.reflect.Constructor;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
 
 /** Flink's file systems, with Sealpoint among them, configured as a process does at its start. */
 final class FlinkSetup {
@@ -57,6 +68,24 @@ final class FlinkSetup {
                     : constructor.newInstance("name", "uid", id, parallelism, 128));
         } catch (ReflectiveOperationException error) {
             throw new IllegalStateException(error);
+        }
+    }
+
+    /** Completes a checkpoint of one operator, each of whose subtasks has one of these files. */
+    static CompletedCheckpointStorageLocation complete(CheckpointStorageLocation location, long id, StreamStateHandle... files)
+            throws IOException {
+        OperatorState operator = operator(files.length);
+        for (int i = 0; i < files.length; i++) {
+            operator.putState(
+                    i,
+                    OperatorSubtaskState.builder()
+                            .setManagedOperatorState(new OperatorStreamStateHandle(new HashMap<>(), files[i]))
+                            .build());
+        }
+        CheckpointMetadata metadata = new CheckpointMetadata(id, List.of(operator), Collections.emptyList());
+        try (CheckpointMetadataOutputStream out = location.createMetadataOutputStream()) {
+            Checkpoints.storeCheckpointMetadata(metadata, out);
+            return out.closeAndFinalizeCheckpoint();
         }
     }
 }
