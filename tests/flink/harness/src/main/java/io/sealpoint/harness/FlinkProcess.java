@@ -73,10 +73,7 @@ final class FlinkProcess implements AutoCloseable {
                 .directory(workDir.toFile())
                 .redirectErrorStream(true)
                 .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()));
-        // Flink and log4j read several variables; a test must not depend on who runs it.
-        builder.environment().keySet().removeIf(variable -> variable.startsWith("FLINK_") || variable.startsWith("SEALPOINT_")
-                || variable.equals("JAVA_TOOL_OPTIONS"));
-        builder.environment().putAll(environment);
+        Environment.set(builder, environment);
         Process process = builder.start();
         RUNNING.add(process);
         return new FlinkProcess(name, log, process);

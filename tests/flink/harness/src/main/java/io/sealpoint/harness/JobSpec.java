@@ -32,6 +32,11 @@ public record JobSpec(
         return new JobSpec(customers, ordersEach, parallelism, workMicros, Map.copyOf(more), moreArguments, restoreFrom, claim);
     }
 
+    /** State of any size becomes files: by default little of it becomes a part of a checkpoint's metadata. */
+    public JobSpec allInFiles() {
+        return with("execution.checkpointing.data-inline-threshold", "0 b");
+    }
+
     public JobSpec parallelism(int wanted) {
         return new JobSpec(customers, ordersEach, wanted, workMicros, settings, moreArguments, restoreFrom, claim);
     }

@@ -1,5 +1,6 @@
 package io.sealpoint.keyservice;
 
+import io.sealpoint.harness.Environment;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.Socket;
@@ -8,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /** A server as a process of its own on a loopback port, its output in a log; it cannot outlive us, however we end. */
@@ -46,8 +48,7 @@ public final class ServerProcess implements AutoCloseable {
         ProcessBuilder builder = new ProcessBuilder(leashed)
                 .redirectErrorStream(true)
                 .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()));
-        // Nobody's own servers, credentials or trusted certificates have a part in this.
-        builder.environment().keySet().removeIf(variable -> variable.matches("(AWS|AZURE|GOOGLE|VAULT|BAO|SEALPOINT)_.*"));
+        Environment.set(builder, Map.of());
         process = builder.start();
         Runtime.getRuntime().addShutdownHook(new Thread(this::close, "end-" + name));
         long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(STARTS_WITHIN_SECONDS);

@@ -31,7 +31,7 @@ class CheckpointManifestIT {
             .with("state.backend.type", "rocksdb")
             .with("execution.checkpointing.incremental", "true")
             .with("execution.checkpointing.interval", "1 h")
-            .with("execution.checkpointing.data-inline-threshold", "0 b");
+            .allInFiles();
 
     private static final String MANIFEST = ".sealpoint-manifest";
 

@@ -32,7 +32,8 @@ class KeyRotationIT {
             .with("state.backend.type", "rocksdb")
             .with("execution.checkpointing.incremental", "true")
             .with("execution.checkpointing.interval", "100 ms")
-            .with("execution.checkpointing.min-pause", "50 ms");
+            .with("execution.checkpointing.min-pause", "50 ms")
+            .allInFiles();
 
     /** Keeps every file that it ever wrote, so that its checkpoints need those of the first version for good. */
     private static final JobSpec HOARDING = JOB.with("state.backend.rocksdb.compaction.style", "FIFO");
@@ -169,7 +170,8 @@ class KeyRotationIT {
 
         private void go(List<Job> jobs, int checkpoints) throws Exception {
             for (Job job : jobs) {
-                job.awaitRunning().pace(PACE);
+                // Checkpoints of a job that has only just begun would have nothing in them.
+                job.awaitRunning().pass(500).pace(PACE);
             }
             for (Job job : jobs) {
                 job.awaitCheckpoints(checkpoints);

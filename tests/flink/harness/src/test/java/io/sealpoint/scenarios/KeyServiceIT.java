@@ -33,7 +33,8 @@ class KeyServiceIT {
     private static final JobSpec JOB = JobSpec.of(2000, 40 + 2 * OUTAGE_SECONDS)
             .argument("--count", "yes")
             .with("state.backend.type", "rocksdb")
-            .with("execution.checkpointing.incremental", "true");
+            .with("execution.checkpointing.incremental", "true")
+            .allInFiles();
     private static final int PACE = 200;
 
     /** All of them, or those of {@code -Dkms=vault,aws}. */
@@ -49,7 +50,7 @@ class KeyServiceIT {
             Storage storage = Storage.sealed(workDir.resolve("storage"), Product.required(), keys);
             String checkpoint;
             try (Cluster cluster = Cluster.start(spec(storage), workDir.resolve("cluster"))) {
-                Job job = cluster.submit(JOB).awaitRunning().pace(PACE);
+                Job job = cluster.submit(JOB).awaitRunning().pass(500).pace(PACE);
                 job.awaitCheckpoints(3);
                 // SoftHSM finds a token whose files were away in no process that had it before: there is no coming back to wait for.
                 if (!kms.equals("pkcs11")) {

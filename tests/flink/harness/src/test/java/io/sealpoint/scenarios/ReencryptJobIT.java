@@ -37,7 +37,8 @@ class ReencryptJobIT {
             .with("state.backend.type", "rocksdb")
             .with("execution.checkpointing.incremental", "true")
             .with("execution.checkpointing.interval", "100 ms")
-            .with("execution.checkpointing.min-pause", "50 ms");
+            .with("execution.checkpointing.min-pause", "50 ms")
+            .allInFiles();
 
     /** Its checkpoints consist of many files: none is ever compacted away. */
     private static final JobSpec HOARDING = JOB.with("state.backend.rocksdb.compaction.style", "FIFO");
@@ -119,7 +120,8 @@ class ReencryptJobIT {
     private record Source(String checkpoint, List<Path> files, Set<String> dataKeys) {}
 
     private static Source retained(JobSpec spec, int checkpoints) throws Exception {
-        Job job = cluster.submit(spec).awaitRunning().pace(100);
+        // Checkpoints of a job that has only just begun would have nothing in them.
+        Job job = cluster.submit(spec).awaitRunning().pass(500).pace(100);
         job.awaitCheckpoints(checkpoints);
         String checkpoint = job.cancel();
         List<Path> files = storage.filesOf(checkpoint);

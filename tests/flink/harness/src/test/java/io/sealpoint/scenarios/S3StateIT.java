@@ -37,7 +37,8 @@ class S3StateIT {
             .with("state.backend.type", "rocksdb")
             .with("state.backend.rocksdb.compaction.style", "FIFO")
             .with("execution.checkpointing.incremental", "true")
-            .with("execution.checkpointing.interval", "300 ms");
+            .with("execution.checkpointing.interval", "300 ms")
+            .allInFiles();
 
     private static final int PACE = 200;
 
@@ -65,7 +66,7 @@ class S3StateIT {
         String savepoint;
         String checkpoint;
         try (Cluster cluster = cluster("first")) {
-            Job job = cluster.submit(JOB).awaitRunning().pace(PACE);
+            Job job = cluster.submit(JOB).awaitRunning().pass(500).pace(PACE);
             job.awaitCheckpoints(3);
             savepoint = job.savepoint(Format.CANONICAL);
             keys.rotate();
