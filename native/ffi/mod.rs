@@ -8,9 +8,5 @@
 pub mod c;
 mod handle;
 pub mod jni;
-mod jni_manifest;
-mod jni_metadata;
-mod log_queue;
-mod scratch;
 
 pub use jni::abi_version as java_abi_version;

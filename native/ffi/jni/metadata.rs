@@ -3,7 +3,9 @@
 use jni::EnvUnowned;
 use jni::objects::{JByteArray, JClass, JObjectArray, JString};
 
-use super::jni::{bytes_of, fence, optional};
+use super::arrays::bytes_of;
+use super::fence::fence;
+use super::{optional, strings};
 use crate::flink::{self, Extent, Reference};
 
 #[unsafe(no_mangle)]
@@ -19,13 +21,7 @@ extern "system" fn Java_io_sealpoint_Native_metadataReferences<'l>(
             found.push(described(reference));
             Ok(())
         })?;
-        let array = JObjectArray::<JString>::new(env, found.len(), JString::null())?;
-        for (index, text) in found.iter().enumerate() {
-            let text = env.new_string(text)?;
-            array.set_element(env, index, &text)?;
-            env.delete_local_ref(text);
-        }
-        Ok(array)
+        strings(env, &found)
     })
 }
 

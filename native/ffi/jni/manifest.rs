@@ -5,7 +5,9 @@ use jni::objects::{JBooleanArray, JByteArray, JClass, JLongArray, JObjectArray, 
 use jni::sys::jint;
 use jni::{Env, EnvUnowned};
 
-use super::jni::{Failure, bytes_of, fence, from_int, to_int};
+use super::arrays::bytes_of;
+use super::fence::{Failure, fence};
+use super::{from_int, to_int};
 use crate::envelope::{Head, Parsed};
 use crate::error::{Error, Kind, Result};
 use crate::lifecycle::manifest::{Entry, Manifest, Names};
