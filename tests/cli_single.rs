@@ -50,6 +50,20 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
+fn whoever_reads_no_further_ends_the_command_without_a_word() {
+    let fixture = Fixture::new("");
+    fixture.run(0, &["seal", "-", "sealed"], &vec![7; 100_000]);
+    for arguments in [&["open", "sealed", "-"][..], &["inspect", "sealed"], &["config", "reference"], &["man"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(CLI);
+        command.current_dir(&fixture.0).env("SEALPOINT_CONFIG", fixture.path("sealpoint.toml")).args(arguments);
+        let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!((output.status.code(), said(&output).as_str()), (Some(141), ""), "{arguments:?}");
+    }
+}
+
+#[test]
 fn paths_uris_and_streams_are_the_same_on_both_sides() {
     let fixture = Fixture::new("");
     for length in [0, 1, 16_384, 1_000_000, 5_000_001] {

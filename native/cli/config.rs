@@ -8,6 +8,8 @@ use sealpoint::config::{EncryptionConfig, reference};
 use sealpoint::metrics;
 use serde_json::{Map, json};
 
+use crate::output;
+
 /// The subcommands of `sealpoint config`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -39,14 +41,8 @@ JSON: {options: {name: {value, set}}, warnings: [text]}"
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Check { json, file } => check(&file, json),
-        Command::Reference => {
-            print!("{}", reference::markdown());
-            Ok(())
-        }
-        Command::Metrics => {
-            print!("{}", metrics::markdown());
-            Ok(())
-        }
+        Command::Reference => output::write(reference::markdown().as_bytes()),
+        Command::Metrics => output::write(metrics::markdown().as_bytes()),
     }
 }
 
@@ -55,12 +51,12 @@ fn check(file: &Path, in_json: bool) -> Result<()> {
     if in_json {
         let options = config.effective().into_iter();
         let options = options.map(|option| (option.key.to_string(), json!({"value": option.value, "set": option.set})));
-        println!("{}", json!({"options": options.collect::<Map<_, _>>(), "warnings": config.warnings()}));
+        say!("{}", json!({"options": options.collect::<Map<_, _>>(), "warnings": config.warnings()}));
         return Ok(());
     }
     for effective in config.effective() {
         let origin = if effective.set { "" } else { "   # default" };
-        println!("{} = {:?}{origin}", effective.key, effective.value);
+        say!("{} = {:?}{origin}", effective.key, effective.value);
     }
     for warning in config.warnings() {
         eprintln!("sealpoint: warning: {warning}");

@@ -70,7 +70,7 @@ pub fn run(arguments: &Doctor) -> Result<Answer> {
     let well = findings.iter().all(|finding| finding.outcome.is_ok());
     if arguments.json {
         let shown: Vec<Value> = findings.iter().map(json_of).collect();
-        println!("{}", json!({"ok": well, "findings": shown}));
+        say!("{}", json!({"ok": well, "findings": shown}));
     } else {
         findings.iter().for_each(show);
     }
@@ -139,8 +139,8 @@ async fn store(uri: &str, options: &StoreOptions) -> Result<String> {
 
 fn show(finding: &Finding) {
     match &finding.outcome {
-        Ok(remark) => println!("ok      {}: {remark}", finding.what),
-        Err(error) => println!("FAILED  {}: {error}", finding.what),
+        Ok(remark) => say!("ok      {}: {remark}", finding.what),
+        Err(error) => say!("FAILED  {}: {error}", finding.what),
     }
 }
 

@@ -53,7 +53,7 @@ pub fn run(arguments: &Inspect) -> Result<()> {
     }
     drop(watch);
     if arguments.json {
-        println!("{}", Value::Array(heads));
+        say!("{}", Value::Array(heads));
     }
     Ok(())
 }
@@ -81,18 +81,18 @@ fn in_json(place: &str, head: &Head) -> Value {
 
 fn print(place: &str, head: &Head) {
     let bound = &head.bound;
-    println!("{}", plain(place));
-    println!("  algorithm   {}, chunks of {} bytes", head.algorithm.name(), bound.chunk_size);
-    println!("  data key    {}, file made at {}", bound.data_key_id, utc(bound.created_at_ms));
-    println!("  tenant      {}", plain(&bound.tenant));
+    say!("{}", plain(place));
+    say!("  algorithm   {}, chunks of {} bytes", head.algorithm.name(), bound.chunk_size);
+    say!("  data key    {}, file made at {}", bound.data_key_id, utc(bound.created_at_ms));
+    say!("  tenant      {}", plain(&bound.tenant));
     if let Some(subject) = &bound.subject {
-        println!("  bound to    {}", plain(subject));
+        say!("  bound to    {}", plain(subject));
     }
     for (key, value) in bound.context.pairs() {
-        println!("  context     {} = {}", plain(key), plain(value));
+        say!("  context     {} = {}", plain(key), plain(value));
     }
     for slot in &head.slots {
         let (provider, key, version) = (plain(&slot.provider), plain(&slot.kek), plain(&slot.version));
-        println!("  wrapped by  {provider} key '{key}', version {version}");
+        say!("  wrapped by  {provider} key '{key}', version {version}");
     }
 }

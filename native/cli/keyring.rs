@@ -137,7 +137,7 @@ pub fn run(command: Command) -> Result<()> {
             let words = format!("created {} with key '{}' version 1", file.path.display(), key.key);
             file.say(json!({"key": key.key, "version": 1, "state": "created"}), &words);
             if !file.json {
-                println!("Keep a copy in a safe place: without it nothing sealed under it can be opened.");
+                say!("Keep a copy in a safe place: without it nothing sealed under it can be opened.");
             }
             Ok(())
         }
@@ -174,7 +174,7 @@ pub fn run(command: Command) -> Result<()> {
             };
             file.say(json!({"passphrase": new.new_passphrase_file.is_some()}), &words);
             if !file.json {
-                println!("Copies of the file as it was still open with what opened them before.");
+                say!("Copies of the file as it was still open with what opened them before.");
             }
             Ok(())
         }
@@ -192,9 +192,9 @@ impl FileArguments {
     fn say(&self, mut done: Value, words: &str) {
         if self.json {
             done["keyring"] = self.path.to_string_lossy().into();
-            println!("{done}");
+            say!("{done}");
         } else {
-            println!("{words}");
+            say!("{words}");
         }
     }
 }
@@ -212,9 +212,9 @@ impl VersionArguments {
 
 fn show(keyring: &Keyring) {
     let mark = if std::io::stdout().is_terminal() { "\u{1b}[1mcurrent\u{1b}[0m" } else { "current" };
-    println!("passphrase: {}", if keyring.has_passphrase() { "yes" } else { "no" });
+    say!("passphrase: {}", if keyring.has_passphrase() { "yes" } else { "no" });
     for key in keyring.keys() {
-        println!("key '{}'", key.name());
+        say!("key '{}'", key.name());
         for version in key.versions() {
             let last = key.versions().last().is_some_and(|last| last.id() == version.id());
             let state = if !version.is_enabled() {
@@ -224,7 +224,7 @@ fn show(keyring: &Keyring) {
             } else {
                 "enabled"
             };
-            println!("  version {:>4}  created {}  {state}", version.id(), utc(version.created_at_ms()));
+            say!("  version {:>4}  created {}  {state}", version.id(), utc(version.created_at_ms()));
         }
     }
 }
@@ -246,5 +246,5 @@ fn show_json(keyring: &Keyring) {
             json!({"name": key.name(), "current": current, "versions": versions(key)})
         })
         .collect();
-    println!("{}", json!({"passphrase": keyring.has_passphrase(), "keys": keys}));
+    say!("{}", json!({"passphrase": keyring.has_passphrase(), "keys": keys}));
 }

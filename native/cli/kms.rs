@@ -147,7 +147,7 @@ async fn test(arguments: &Test) -> Result<()> {
                 // The others may be tried all the same.
                 let name = format!("{tenant}/{} {}", slot.name, slot.provider.name());
                 if !arguments.json {
-                    println!("{name}\n  FAILED  {error}");
+                    say!("{name}\n  FAILED  {error}");
                 }
                 let mut entry = json!({"tenant": tenant, "slot": slot.name, "provider": slot.provider.name()});
                 entry["error"] = error_json(&error);
@@ -161,7 +161,7 @@ async fn test(arguments: &Test) -> Result<()> {
         let mut probes = place.client.probe().await;
         probes.retain(|probe| arguments.role.needs(probe.need, slots));
         if !arguments.json {
-            println!("{}", place.name());
+            say!("{}", place.name());
             probes.iter().for_each(show);
         }
         let mut entry = place.json();
@@ -172,7 +172,7 @@ async fn test(arguments: &Test) -> Result<()> {
         failures.extend(probes.into_iter().filter_map(failed));
     }
     if arguments.json {
-        println!("{}", json!({"ok": failures.is_empty(), "keys": out}));
+        say!("{}", json!({"ok": failures.is_empty(), "keys": out}));
     }
     let count = failures.len();
     match failures.into_iter().next() {
@@ -183,8 +183,8 @@ async fn test(arguments: &Test) -> Result<()> {
 
 fn show(probe: &Probe) {
     match &probe.outcome {
-        Ok(()) => println!("  ok      {}", probe.permission),
-        Err(error) => println!("  FAILED  {}: {error}", probe.permission),
+        Ok(()) => say!("  ok      {}", probe.permission),
+        Err(error) => say!("  FAILED  {}: {error}", probe.permission),
     }
 }
 
@@ -232,8 +232,8 @@ async fn bench(arguments: &Bench) -> Result<()> {
     let mut out = Vec::new();
     for place in places {
         if !arguments.json {
-            println!("{}", place.name());
-            println!("  {:<10} {:>8} {:>8} {:>10} {:>10} {:>10}", "", "calls", "failed", "p50 ms", "p99 ms", "max ms");
+            say!("{}", place.name());
+            say!("  {:<10} {:>8} {:>8} {:>10} {:>10} {:>10}", "", "calls", "failed", "p50 ms", "p99 ms", "max ms");
         }
         let budget = Budget::new(config.kms_config.calls_per_second);
         let mut entry = place.json();
@@ -249,7 +249,7 @@ async fn bench(arguments: &Bench) -> Result<()> {
         out.push(entry);
     }
     if arguments.json {
-        println!("{}", json!({"count": arguments.count, "concurrency": arguments.concurrency, "keys": out}));
+        say!("{}", json!({"count": arguments.count, "concurrency": arguments.concurrency, "keys": out}));
     }
     failure.map_or(Ok(()), Err)
 }
@@ -340,7 +340,7 @@ impl Timings {
 
     fn show(&self, operation: Operation) {
         let figure = |percent| self.percentile(percent).map_or("-".to_owned(), |ms| format!("{ms:.3}"));
-        println!(
+        say!(
             "  {:<10} {:>8} {:>8} {:>10} {:>10} {:>10}",
             operation.name(),
             self.taken.len() + self.failed,

@@ -15,12 +15,25 @@ struct Logger {
     said: Mutex<BTreeSet<String>>,
 }
 
+/// So many lines are remembered; when there are more, none of them.
+const REMEMBERED: usize = 10_000;
+
 /// Shows what the library says at this level, or one more for each `-v`; that of other crates where all is asked for.
 pub fn install(least: LevelFilter, verbose: u8) {
     let detail = LevelFilter::iter().nth(least as usize + usize::from(verbose)).unwrap_or(LevelFilter::Trace);
     let logger = Box::leak(Box::new(Logger { detail, said: Mutex::default() }));
     if ::log::set_logger(logger).is_ok() {
         ::log::set_max_level(detail);
+    }
+}
+
+impl Logger {
+    fn is_news(&self, line: &str) -> bool {
+        let mut said = self.said.lock();
+        if said.len() == REMEMBERED {
+            said.clear();
+        }
+        said.insert(line.to_owned())
     }
 }
 
@@ -38,7 +51,7 @@ impl Log for Logger {
             Level::Debug | Level::Trace => "debug",
         };
         let line = format!("sealpoint: {level}: {}", record.args());
-        if self.enabled(record.metadata()) && self.said.lock().insert(line.clone()) {
+        if self.enabled(record.metadata()) && self.is_news(&line) {
             eprintln!("{line}");
         }
     }

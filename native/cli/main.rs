@@ -2,6 +2,9 @@
 
 #![deny(clippy::unwrap_used, clippy::panic)]
 
+#[macro_use]
+mod output;
+
 mod config;
 mod confirm;
 mod doctor;
@@ -11,7 +14,6 @@ mod keyring;
 mod kms;
 mod log;
 mod open;
-mod output;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod preflight;
@@ -44,7 +46,8 @@ const EXIT_CODES: &str = "Exit codes:
   1  it failed, or not all of it could be done
   2  the usage or the configuration is wrong
   3  the answer is no
-  130, 143  interrupted (Ctrl-C, SIGTERM): nothing is half-written";
+  130, 143  interrupted (Ctrl-C, SIGTERM): nothing is half-written
+  141  nobody reads the output any more: nothing is half-written";
 
 /// Envelope encryption of everything Apache Flink persists.
 #[derive(Debug, Parser)]

@@ -84,9 +84,9 @@ pub fn run(arguments: &Open) -> Result<()> {
     let bytes = stream.position();
     if single.json {
         let tenant = &head.bound.tenant;
-        println!("{}", json!({"file": input, "output": output, "verified": true, "bytes": bytes, "tenant": tenant}));
+        say!("{}", json!({"file": input, "output": output, "verified": true, "bytes": bytes, "tenant": tenant}));
     } else if output.is_none() {
-        println!("{input}: verified, {bytes} bytes");
+        say!("{input}: verified, {bytes} bytes");
     }
     Ok(())
 }

@@ -1,10 +1,22 @@
 //! How commands answer: an exit code, and bytes for people.
 
-use std::process::ExitCode;
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::process::{self, ExitCode};
 
 use clap::Args;
-use sealpoint::error::Error;
+use sealpoint::error::{Error, Result};
 use serde_json::{Value, json};
+
+/// The exit code once nobody reads the output any more: that of a process which SIGPIPE ended, as shells tell it.
+const UNREAD: i32 = 141;
+
+/// Says a line on standard output, as [`write`] writes.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        $crate::output::line(format_args!($($argument)*))
+    };
+}
 
 /// What a command has to say, besides errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +36,24 @@ impl From<Answer> for ExitCode {
             Answer::Failed => 1,
             Answer::No => 3,
         })
+    }
+}
+
+/// Writes to standard output. If nobody reads it any more (`| head`), the process ends here, without a word: whatever is
+/// under way must bear that, as it bears `kill -9`.
+pub fn write(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(UNREAD),
+        outcome => outcome.map_err(|error| Error::io("write the output", &error)),
+    }
+}
+
+/// What `say!` does.
+pub fn line(text: fmt::Arguments<'_>) {
+    if let Err(error) = write(format!("{text}\n").as_bytes()) {
+        eprintln!("sealpoint: {error}");
+        process::exit(1);
     }
 }
 

@@ -68,9 +68,9 @@ pub fn run(command: Command) -> Result<()> {
             let version = Pkcs11Client::create_key(&config)?;
             let (token, label) = (&config.token_label, &config.key_label);
             if key.json {
-                println!("{}", json!({"token": token, "key": label, "version": version.id, "state": "created"}));
+                say!("{}", json!({"token": token, "key": label, "version": version.id, "state": "created"}));
             } else {
-                println!("{token}/{label} version {}", version.id);
+                say!("{token}/{label} version {}", version.id);
             }
         }
     }

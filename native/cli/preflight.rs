@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     let found = preflight::preflight(&reach, &clients, &savepoint)?;
     drop(watch);
     if arguments.reporting.json {
-        println!("{}", in_json(&found));
+        say!("{}", in_json(&found));
     } else {
         print(&found);
     }
@@ -57,12 +57,12 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
 }
 
 fn print(found: &Preflight) {
-    println!("{}: {} files under {} data keys", found.directory, found.files, found.data_keys.len());
+    say!("{}: {} files under {} data keys", found.directory, found.files, found.data_keys.len());
     for key in &found.data_keys {
         let state = if key.opens { "ok      " } else { "MISSING " };
         let slots: Vec<String> =
             key.slots.iter().map(|[provider, kek, version]| format!("{provider} '{kek}' version {version}")).collect();
-        println!(
+        say!(
             "  {state}data key {} of tenant {}, {} files: unwrap by {}",
             key.id,
             key.tenant,
@@ -73,14 +73,14 @@ fn print(found: &Preflight) {
     for permission in &found.permissions {
         let place = format!("{}/{} '{}'", permission.tenant, permission.provider, permission.kek);
         match &permission.missing {
-            None => println!("  ok      {place}: {}", permission.name),
-            Some(error) => println!("  MISSING {place}: {}: {error}", permission.name),
+            None => say!("  ok      {place}: {}", permission.name),
+            Some(error) => say!("  MISSING {place}: {}: {error}", permission.name),
         }
     }
     for problem in &found.problems {
-        println!("  {problem}");
+        say!("  {problem}");
     }
-    println!("{}", if found.is_clear() { "the restore would work" } else { "the restore would not work" });
+    say!("{}", if found.is_clear() { "the restore would work" } else { "the restore would not work" });
 }
 
 fn in_json(found: &Preflight) -> Value {

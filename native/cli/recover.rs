@@ -84,7 +84,7 @@ pub fn run(arguments: &Recover) -> Result<Answer> {
         report.renew(arguments, &compromised, &to)?;
     }
     if arguments.reporting.json {
-        println!("{}", report.json(&compromised, arguments.dry_run));
+        say!("{}", report.json(&compromised, arguments.dry_run));
     } else if !arguments.dry_run {
         report.print();
     }
@@ -141,18 +141,18 @@ impl Report {
 
     fn print(&self) {
         for (kek, version) in &self.rotated {
-            println!("{kek}: rotated, version {version} is current");
+            say!("{kek}: rotated, version {version} is current");
         }
         for (root, target, done) in &self.renewed {
             for problem in &done.problems {
-                println!("{problem}");
+                say!("{problem}");
             }
             match done.problems.len() {
-                0 => println!(
+                0 => say!(
                     "{target}: {} files under new keys; {root} is still readable for whoever has the key",
                     done.files + done.kept
                 ),
-                count => println!("{target}: not whole, {count} files could not be sealed anew"),
+                count => say!("{target}: not whole, {count} files could not be sealed anew"),
             }
         }
     }
@@ -188,7 +188,7 @@ impl Report {
 }
 
 fn show(exposure: &Exposure, compromised: &KekName) {
-    println!(
+    say!(
         "{}: {} files under {} data keys that {compromised} opens, {} sealed",
         exposure.root,
         exposure.files,
@@ -196,6 +196,6 @@ fn show(exposure: &Exposure, compromised: &KekName) {
         output::bytes(exposure.bytes)
     );
     for problem in &exposure.problems {
-        println!("  {problem}");
+        say!("  {problem}");
     }
 }

@@ -76,21 +76,21 @@ pub fn run(arguments: &Reencrypt) -> Result<Answer> {
             "checkpoints": uris(&done.checkpoints), "left_out": uris(&left_out),
             "problems": problems_in_json(&done.problems),
         });
-        println!("{report}");
+        say!("{report}");
     } else {
         for place in &left_out {
-            println!("{place}: left out, no checkpoint here needs it");
+            say!("{place}: left out, no checkpoint here needs it");
         }
         for problem in &done.problems {
-            println!("{problem}");
+            say!("{problem}");
         }
         for directory in &done.checkpoints {
-            println!("{directory}: whole, under new keys");
+            say!("{directory}: whole, under new keys");
         }
         if arguments.dry_run {
-            println!("{files} files, {} sealed, would be sealed anew", output::bytes(bytes));
+            say!("{files} files, {} sealed, would be sealed anew", output::bytes(bytes));
         } else {
-            println!("{} of {files} files sealed anew and compared, {} already there", done.files, done.kept);
+            say!("{} of {files} files sealed anew and compared, {} already there", done.files, done.kept);
         }
     }
     Ok(if done.problems.is_empty() { Answer::Yes } else { Answer::No })

@@ -123,7 +123,7 @@ impl Reported {
     pub fn answer(&self) -> Answer {
         match &self.report.needs {
             Some(needs) if !needs.nobody() || self.report.is_partial() => Answer::No,
-            None if !self.report.unreadable.is_empty() => Answer::Failed,
+            None if self.report.is_partial() || !self.report.unread_checkpoints.is_empty() => Answer::Failed,
             Some(_) | None => Answer::Yes,
         }
     }
@@ -138,7 +138,7 @@ impl Reported {
             print_rows(&rows);
         }
         let sealed = self.report.sealed();
-        println!(
+        say!(
             "{} sealed files of {} tenants, {}; {} of them belong to {} completed checkpoints and savepoints",
             sealed.files,
             self.report.tenants.len(),
@@ -184,46 +184,49 @@ impl Reported {
             if count == 0 {
                 continue;
             }
-            println!("{count} {what}:");
+            say!("{count} {what}:");
             let shown = if self.all { named.len() } else { named.len().min(NAMED as usize) };
-            named.iter().take(shown).for_each(|name| println!("  {}", plain(name)));
+            named.iter().take(shown).for_each(|name| say!("  {}", plain(name)));
             if count > shown as u64 {
-                println!("  and {} more", count - shown as u64);
+                say!("  and {} more", count - shown as u64);
             }
         }
         for error in &report.silent {
-            println!("a key service did not say what its versions are: {error}");
+            say!("a key service did not say what its versions are: {error}");
         }
         if report.gone > 0 {
-            println!("{} files went away meanwhile", report.gone);
+            say!("{} files went away meanwhile", report.gone);
         }
     }
 
     fn print_needs(&self, needs: &Needs) {
         if needs.needed.files > self.named {
-            println!("and {} more need it (--all names them)", needs.needed.files - self.named);
+            say!("and {} more need it (--all names them)", needs.needed.files - self.named);
         }
         for unproven in &needs.unproven {
-            println!(
+            say!(
                 "needed by {} files such as {}: another slot is said to open them, but does not: {}",
-                unproven.amount.files, unproven.example, unproven.error
+                unproven.amount.files,
+                unproven.example,
+                unproven.error
             );
         }
         let name = needs.name.as_ref().map(|name| plain(&name.to_string())).unwrap_or_default();
         if !needs.nobody() {
-            println!(
+            say!(
                 "{name} is needed by {} files, {} of them of completed checkpoints: `sealpoint rewrap` these places, or delete what is no longer used, and ask again",
                 needs.needed.files + needs.unproven.iter().map(|unproven| unproven.amount.files).sum::<u64>(),
                 needs.needed.live + needs.unproven.iter().map(|unproven| unproven.amount.live).sum::<u64>(),
             );
         } else if self.report.is_partial() {
-            println!(
+            say!(
                 "whether {name} is needed cannot be said: not every file and sidecar could be looked into (see above); `sealpoint rewrap` mends sidecars"
             );
         } else {
-            println!(
+            say!(
                 "nobody needs {name} here: {} files under it open otherwise too, which was seen with each of their {} sets of slots",
-                needs.spared.files, needs.proven
+                needs.spared.files,
+                needs.proven
             );
         }
     }
@@ -272,9 +275,9 @@ impl Reported {
         // The files that need the key came first, as they were found.
         let rest = object.to_string();
         match (self.report.needs.is_some(), self.named) {
-            (false, _) => println!("{rest}"),
-            (true, 0) => println!("{{\"needed_files\":[],{}", &rest[1..]),
-            (true, _) => println!("],{}", &rest[1..]),
+            (false, _) => say!("{rest}"),
+            (true, 0) => say!("{{\"needed_files\":[],{}", &rest[1..]),
+            (true, _) => say!("],{}", &rest[1..]),
         }
     }
 }
@@ -282,7 +285,7 @@ impl Reported {
 /// A document that was begun has an end whatever happens.
 fn close(begun: bool, error: &sealpoint::Error) {
     if begun {
-        println!("],\"failed\":{}}}", error_json(error));
+        say!("],\"failed\":{}}}", error_json(error));
     }
 }
 
@@ -291,10 +294,10 @@ fn print_needed(needed: &Needed<'_>, json: bool, before: u64) {
     let place = &file.object.location;
     if json {
         let start = if before == 0 { "{\"needed_files\":[" } else { "," };
-        println!("{start}{}", json!({"file": place.to_string(), "bytes": file.object.size, "live": live}));
+        say!("{start}{}", json!({"file": place.to_string(), "bytes": file.object.size, "live": live}));
     } else {
         let whose = if *live { "a completed checkpoint's" } else { "in no completed checkpoint" };
-        println!("needed by {} ({whose})", plain(&place.to_string()));
+        say!("needed by {} ({whose})", plain(&place.to_string()));
     }
 }
 
@@ -330,7 +333,7 @@ pub fn print_rows(rows: &[&Row]) {
             4.. => format!("{cell:>width$}"),
             _ => format!("{cell:<width$}"),
         });
-        println!("{}  {}", cells.collect::<Vec<_>>().join("  "), line[HEAD.len()]);
+        say!("{}  {}", cells.collect::<Vec<_>>().join("  "), line[HEAD.len()]);
     }
 }
 

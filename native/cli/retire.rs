@@ -8,7 +8,7 @@ use sealpoint::clock::utc;
 use sealpoint::config;
 use sealpoint::engine::EncryptionEngine;
 use sealpoint::error::Result;
-use sealpoint::lifecycle::kek::KekName;
+use sealpoint::lifecycle::kek::{KekName, State};
 use sealpoint::lifecycle::retire::{Candidate, settle};
 use serde_json::json;
 
@@ -64,16 +64,16 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     let name = &arguments.name;
     if arguments.undo {
         candidate.set_enabled(&engine, true)?;
-        say(arguments, None, "enabled", &format!("{name} is enabled: what is under it opens again"));
+        conclude(arguments, None, "enabled", &format!("{name} is enabled: what is under it opens again"));
         return Ok(Answer::Yes);
     }
     if candidate.is_current()? {
         let why = format!("{name} is the current version, under which everything new is sealed: rotate first");
-        say(arguments, None, "current", &why);
+        conclude(arguments, None, "current", &why);
         return Ok(Answer::No);
     }
     if !candidate.version.enabled {
-        say(arguments, None, "disabled", &format!("{name} is disabled already"));
+        conclude(arguments, None, "disabled", &format!("{name} is disabled already"));
         return Ok(Answer::Yes);
     }
     retire(arguments, &engine, &candidate)
@@ -86,7 +86,7 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
     let mut reported = look(arguments, engine)?;
     if !arguments.force {
         if reported.answer() != Answer::Yes {
-            say(arguments, Some(&reported), "needed", &format!("{name} stays enabled"));
+            conclude(arguments, Some(&reported), "needed", &format!("{name} stays enabled"));
             return Ok(Answer::No);
         }
         let quiet = candidate.quiet_from(arguments.settle.unwrap_or(settle(engine.config())), SystemTime::now())?;
@@ -95,20 +95,20 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
             let why = format!("until {until} processes may seal under {name} that took a data key before the rotation");
             if arguments.dry_run {
                 let why = format!("{why}: it would then be looked again, and the version be disabled");
-                say(arguments, Some(&reported), "waiting", &why);
+                conclude(arguments, Some(&reported), "waiting", &why);
                 return Ok(Answer::Yes);
             }
             eprintln!("sealpoint: {why}: waiting, then looking again (--settle)");
             std::thread::sleep(wait);
             reported = look(arguments, engine)?;
             if reported.answer() != Answer::Yes {
-                say(arguments, Some(&reported), "needed", &format!("{name} stays enabled"));
+                conclude(arguments, Some(&reported), "needed", &format!("{name} stays enabled"));
                 return Ok(Answer::No);
             }
         }
     }
     if arguments.dry_run {
-        say(arguments, Some(&reported), "enabled", &format!("{name} would be disabled"));
+        conclude(arguments, Some(&reported), "enabled", &format!("{name} would be disabled"));
         return Ok(Answer::Yes);
     }
     let mut shown = false;
@@ -125,15 +125,19 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
     let _in_order = reported.or_closed(json, InOrder::by(&Arc::default()))?;
     if arguments.force {
         reported.or_closed(json, candidate.set_enabled(engine, false))?;
-    } else if let Some(other) = reported.or_closed(json, candidate.disable(engine, &reported.report))? {
+    } else if let Some((other, state)) = reported.or_closed(json, candidate.disable(engine, &reported.report))? {
+        let what = match state {
+            State::Unknown => "could not be asked about again",
+            _ => "was disabled meanwhile",
+        };
         let why = format!(
-            "{other}, which opens files in its stead, was disabled meanwhile: {name} is enabled again; ask once more who needs it"
+            "{other}, which opens files in its stead, {what}: {name} is enabled again; ask once more who needs it"
         );
-        say(arguments, Some(&reported), "needed", &why);
+        conclude(arguments, Some(&reported), "needed", &why);
         return Ok(Answer::No);
     }
     let done = format!("{name} is disabled; `sealpoint retire --undo {name}` enables it again");
-    say(arguments, (!shown).then_some(&reported), "disabled", &done);
+    conclude(arguments, (!shown).then_some(&reported), "disabled", &done);
     Ok(Answer::Yes)
 }
 
@@ -141,15 +145,15 @@ fn look(arguments: &Arguments, engine: &Arc<EncryptionEngine>) -> Result<Reporte
     Reported::new(engine, &arguments.common, &arguments.places, Some(arguments.name.clone()))
 }
 
-fn say(arguments: &Arguments, reported: Option<&Reported>, state: &str, words: &str) {
+fn conclude(arguments: &Arguments, reported: Option<&Reported>, state: &str, words: &str) {
     let outcome = json!({"retired": arguments.name.to_string(), "state": state, "words": words});
     match (reported, arguments.common.json) {
         (Some(reported), true) => reported.print_json(outcome),
-        (None, true) => println!("{outcome}"),
+        (None, true) => say!("{outcome}"),
         (Some(reported), false) => {
             reported.print();
-            println!("{words}");
+            say!("{words}");
         }
-        (None, false) => println!("{words}"),
+        (None, false) => say!("{words}"),
     }
 }

@@ -74,7 +74,7 @@ pub fn run(arguments: &Rewrap) -> Result<Answer> {
     let report = rewrap(&engine, &places, &options, &progress)?;
     drop(watch);
     if arguments.json {
-        println!("{}", report.json());
+        say!("{}", report.json());
     } else {
         show(&report);
     }
@@ -83,7 +83,7 @@ pub fn run(arguments: &Rewrap) -> Result<Answer> {
 
 fn show(report: &Report) {
     let (would, were) = if report.dry_run { ("to renew", "to be written") } else { ("renewed", "written") };
-    println!(
+    say!(
         "{} sealed files under {} data keys: {} {would}, {} current, {} failed",
         report.sealed,
         report.data_keys,
@@ -92,17 +92,17 @@ fn show(report: &Report) {
         report.failed()
     );
     for (by, count) in &report.versions {
-        println!("  {count} now under {by}");
+        say!("  {count} now under {by}");
     }
     for sidecar in &report.sidecars.first {
-        println!("  wrote {sidecar}");
+        say!("  wrote {sidecar}");
     }
     more(report.sidecars.more(), &format!("sidecars {were}"));
     if report.dropped > 0 {
-        println!("  {} entries that no file needs any more", report.dropped);
+        say!("  {} entries that no file needs any more", report.dropped);
     }
     if report.unfinished > 0 {
-        println!("  {} files have no whole head yet: they are being written, or their writer died", report.unfinished);
+        say!("  {} files have no whole head yet: they are being written, or their writer died", report.unfinished);
     }
     for note in &report.notes.first {
         eprintln!("sealpoint: {note}");

@@ -74,7 +74,7 @@ async fn rotate(arguments: &Rotate) -> Result<Answer> {
     let failures: Vec<_> = outcomes.iter().filter_map(|(_, outcome)| outcome.failure.as_ref()).collect();
     if arguments.json {
         let keys: Vec<Value> = outcomes.iter().map(|(key, outcome)| outcome.json(key)).collect();
-        println!("{}", json!({"ok": failures.is_empty(), "dry_run": arguments.dry_run, "keys": keys}));
+        say!("{}", json!({"ok": failures.is_empty(), "dry_run": arguments.dry_run, "keys": keys}));
     }
     for failure in &failures {
         eprintln!("sealpoint: {failure}");
@@ -160,14 +160,14 @@ impl Outcome {
     }
 
     fn show(&self, key: &RotatedKey) {
-        println!("{}/{} {} '{}'", key.tenants().join(","), key.slot(), key.client().provider(), key.client().key_id());
+        say!("{}/{} {} '{}'", key.tenants().join(","), key.slot(), key.client().provider(), key.client().key_id());
         if let Some(before) = &self.before {
-            println!("  version {} of {}{}", before.id, utc(millis(before.created_at)), self.why());
+            say!("  version {} of {}{}", before.id, utc(millis(before.created_at)), self.why());
         }
         match (&self.after, &self.failure) {
-            (Some(after), _) => println!("  rotated: version {}", after.id),
-            (None, Some(_)) => println!("  FAILED"),
-            (None, None) if self.rotates => println!("  would be rotated"),
+            (Some(after), _) => say!("  rotated: version {}", after.id),
+            (None, Some(_)) => say!("  FAILED"),
+            (None, None) if self.rotates => say!("  would be rotated"),
             (None, None) => {}
         }
     }

@@ -107,7 +107,7 @@ pub fn run(arguments: &Seal) -> Result<()> {
     target.finish()?;
     drop(watch);
     if single.json {
-        println!("{}", json!({"file": input, "output": output, "bytes": bytes, "sealed_bytes": sealed_bytes}));
+        say!("{}", json!({"file": input, "output": output, "bytes": bytes, "sealed_bytes": sealed_bytes}));
     }
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! `sealpoint completions` and `sealpoint man`: the command line as shells and man(1) want it.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 use sealpoint::error::{Error, Result};
 
-use crate::reference;
+use crate::{output, reference};
 
 /// The arguments of `sealpoint completions`.
 #[derive(Debug, Args)]
@@ -33,13 +32,13 @@ pub struct Man {
 pub fn completions(arguments: &Completions, mut command: Command) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, "sealpoint", &mut script);
-    print(&script)
+    output::write(&script)
 }
 
 /// Prints the page, or writes all of them.
 pub fn man(arguments: &Man, command: Command, exit_codes: &str) -> Result<()> {
     if arguments.markdown {
-        return print(reference::markdown(command, exit_codes).as_bytes());
+        return output::write(reference::markdown(command, exit_codes).as_bytes());
     }
     if let Some(folder) = &arguments.folder {
         let written = clap_mangen::generate_to(command, folder);
@@ -47,9 +46,5 @@ pub fn man(arguments: &Man, command: Command, exit_codes: &str) -> Result<()> {
     }
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page).map_err(|error| Error::io("make the page", &error))?;
-    print(&page)
-}
-
-fn print(text: &[u8]) -> Result<()> {
-    io::stdout().lock().write_all(text).map_err(|error| Error::io("write the output", &error))
+    output::write(&page)
 }

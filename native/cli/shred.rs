@@ -74,14 +74,14 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     }
     if arguments.dry_run {
         if arguments.common.json {
-            println!("{}", in_json(&shredding, &[]));
+            say!("{}", in_json(&shredding, &[]));
         }
         return Ok(Answer::Yes);
     }
     confirm(&arguments.tenant, arguments.confirm.as_deref())?;
     let outcomes = shredding.destroy(&engine, arguments.after);
     if arguments.common.json {
-        println!("{}", in_json(&shredding, &outcomes));
+        say!("{}", in_json(&shredding, &outcomes));
     } else {
         outcomes.iter().for_each(print_outcome);
     }
@@ -96,43 +96,43 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
 fn print_plan(arguments: &Arguments, shredding: &Shredding) {
     let tenant = plain(&shredding.tenant);
     for (provider, key) in shredding.keys() {
-        println!("the key {provider} '{key}' of tenant '{tenant}' is to be destroyed, with all its versions");
+        say!("the key {provider} '{key}' of tenant '{tenant}' is to be destroyed, with all its versions");
     }
     let lost: Vec<&Row> = shredding.lost().collect();
     if lost.is_empty() {
-        println!("no file of tenant '{tenant}' lies here");
+        say!("no file of tenant '{tenant}' lies here");
     } else {
-        println!("what is under it becomes unreadable, for good:");
+        say!("what is under it becomes unreadable, for good:");
         print_rows(&lost);
     }
     if let Some(checkpoints) = shredding.report.checkpoints_of.get(&shredding.tenant) {
-        println!("among it {} checkpoints and savepoints:", checkpoints.count);
+        say!("among it {} checkpoints and savepoints:", checkpoints.count);
         let shown = if arguments.common.all { checkpoints.first.len() } else { checkpoints.first.len().min(NAMED) };
-        checkpoints.first.iter().take(shown).for_each(|place| println!("  {}", plain(&place.to_string())));
+        checkpoints.first.iter().take(shown).for_each(|place| say!("  {}", plain(&place.to_string())));
         if checkpoints.count > shown as u64 {
-            println!("  and {} more", checkpoints.count - shown as u64);
+            say!("  and {} more", checkpoints.count - shown as u64);
         }
     }
     let kept: Vec<&Row> = shredding.kept().collect();
     if !kept.is_empty() {
-        println!("files of tenant '{tenant}' have slots under these keys too, which stay, and open them still:");
+        say!("files of tenant '{tenant}' have slots under these keys too, which stay, and open them still:");
         print_rows(&kept);
     }
     let unknown = shredding.report.not_looked_into();
     if unknown > 0 {
-        println!("{unknown} files, directories or sidecars could not be looked into: they may be the tenant's too");
+        say!("{unknown} files, directories or sidecars could not be looked into: they may be the tenant's too");
     }
 }
 
 fn print_outcome((key, outcome): &(String, Result<Destruction>)) {
     match outcome {
-        Ok(Destruction::Done) => println!("key {key} is destroyed"),
+        Ok(Destruction::Done) => say!("key {key} is destroyed"),
         Ok(Destruction::Scheduled { at, undo }) => {
             let at = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
             let at = at.map_or("later".to_owned(), |at| format!("at {}", utc(at.as_millis() as u64)));
-            println!("key {key} opens nothing any more, and is destroyed {at}; until then it can be kept: {undo}");
+            say!("key {key} opens nothing any more, and is destroyed {at}; until then it can be kept: {undo}");
         }
-        Err(error) => println!("key {key} is NOT destroyed: {error}"),
+        Err(error) => say!("key {key} is NOT destroyed: {error}"),
     }
 }
 

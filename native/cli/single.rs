@@ -1,7 +1,7 @@
 //! Single files, wherever they are: standard input and output, files of any kind, objects of a store.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -16,6 +16,8 @@ use sealpoint::lifecycle::sealed_file::Blocks;
 use sealpoint::store::{Location, Scheme, Store, StoreOptions, Writer};
 use sealpoint::stream::ReadAt;
 use tokio::runtime::Runtime;
+
+use crate::output;
 
 /// What stands for standard input or output.
 pub const STREAM: &str = "-";
@@ -219,7 +221,7 @@ impl Output<'_> {
         self.files.progress.check()?;
         match &mut self.writer {
             Some(writer) => self.files.runtime.block_on(writer.write(Bytes::copy_from_slice(bytes))),
-            None => io::stdout().lock().write_all(bytes).map_err(|error| Error::io("write the output", &error)),
+            None => output::write(bytes),
         }
     }
 
@@ -227,7 +229,7 @@ impl Output<'_> {
         self.files.progress.check()?;
         match self.writer.take() {
             Some(writer) => self.files.runtime.block_on(writer.finish()),
-            None => io::stdout().lock().flush().map_err(|error| Error::io("write the output", &error)),
+            None => Ok(()),
         }
     }
 }

@@ -63,7 +63,7 @@ pub fn run(arguments: &Verify) -> Result<Answer> {
     let found = verify::verify(&reach, &root, depth, manifests)?;
     drop(watch);
     if arguments.reporting.json {
-        println!("{}", in_json(&found));
+        say!("{}", in_json(&found));
     } else {
         print(&found, depth);
     }
@@ -80,12 +80,12 @@ fn print(found: &Verified, depth: Depth) {
     for checkpoint in &found.checkpoints {
         let Verdict { directory, files, open_ended, manifest, problems, .. } = checkpoint;
         match problems.len() {
-            0 if *manifest => println!("{directory}: whole, {files} files, as in its manifest"),
-            0 => println!("{directory}: whole, {files} files; it has no manifest"),
-            count => println!("{directory}: {count} of {files} files are not as they should be"),
+            0 if *manifest => say!("{directory}: whole, {files} files, as in its manifest"),
+            0 => say!("{directory}: whole, {files} files; it has no manifest"),
+            count => say!("{directory}: {count} of {files} files are not as they should be"),
         }
         if *open_ended > 0 {
-            println!(
+            say!(
                 "  {open_ended} files are still merged into, or were when their writer was killed: whole as far as it needs"
             );
         }
@@ -93,23 +93,23 @@ fn print(found: &Verified, depth: Depth) {
     }
     for sidecar in &found.sidecars {
         let Sidecar { location, entries, unused, problems } = sidecar;
-        println!("{location}: renewed slots of {entries} data keys, {unused} of them of no file here");
+        say!("{location}: renewed slots of {entries} data keys, {unused} of them of no file here");
         print_problems(problems);
     }
     for (directories, what) in
         [(&found.unfinished, "never completed, or being written"), (&found.unreferenced, "no checkpoint here needs it")]
     {
         for place in directories {
-            println!("{place}: {what}");
+            say!("{place}: {what}");
         }
     }
     let how = if depth == Depth::Ends { "heads and ends verified" } else { "verified" };
-    println!("{} files {how}, {} of plaintext", found.files, output::bytes(found.bytes));
+    say!("{} files {how}, {} of plaintext", found.files, output::bytes(found.bytes));
 }
 
 fn print_problems(problems: &[Problem]) {
     for problem in problems {
-        println!("  {problem}");
+        say!("  {problem}");
     }
 }
 

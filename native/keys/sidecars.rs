@@ -16,7 +16,8 @@ pub type Sidecars<'a> = dyn FnMut(Place) -> Result<Option<Vec<u8>>> + 'a;
 impl KeyRing {
     /// As [`unwrap`](Self::unwrap); where the key service no longer gives the key for the file's own slots, from the
     /// sidecars, in the order of [`Place::IN_ORDER`]. A key that one gave is remembered under the file's own slots too, so
-    /// that other files with them ask nobody. If no sidecar has it, the error is that of the file's own slots.
+    /// that other files with them ask nobody. If no sidecar has it, the error is that of the file's own slots; of another kind
+    /// only if those are refused for good and a sidecar that may have the key could not be looked into.
     pub fn unwrap_beside(&self, head: &Head, sidecars: &mut Sidecars<'_>) -> Result<Arc<DataKey>> {
         let own = match self.unwrap(head) {
             Err(error) if may_be_renewed(error.kind()) => error,
@@ -122,7 +123,22 @@ fn without_remedy(own: &Error, head: &Head, broken: &[Error]) -> Error {
     for error in broken {
         text += &format!("; {error}");
     }
-    own.kind().error(text).after(own.retry_after())
+    // Where a sidecar could not be looked into it is not known that nothing opens the file.
+    let unseen = broken.iter().find(|error| is_unseen(error)).filter(|_| is_final(own.kind()));
+    let reported = unseen.unwrap_or(own);
+    reported.kind().error(text).after(reported.retry_after())
+}
+
+/// True if the key service refuses the slots, now and the next time.
+fn is_final(kind: Kind) -> bool {
+    use Kind::{KeyDisabled, KeyNotAllowed, KeyNotFound, KeyPendingDeletion, KeyVersionNotFound, WrappedKey};
+    matches!(kind, KeyDisabled | KeyNotAllowed | KeyNotFound | KeyPendingDeletion | KeyVersionNotFound | WrappedKey)
+}
+
+/// True if a sidecar may have the key, but the store does not show it or no key service answers.
+fn is_unseen(error: &Error) -> bool {
+    let store = matches!(error.kind(), Kind::Io | Kind::StoreDenied | Kind::StoreUnavailable | Kind::StoreThrottled);
+    store || error.may_pass()
 }
 
 fn name(place: Place) -> &'static str {

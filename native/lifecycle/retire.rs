@@ -8,7 +8,7 @@ use crate::engine::EncryptionEngine;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Wrapping;
 use crate::kms::KeyVersion;
-use crate::lifecycle::kek::{Kek, KekName, Keks};
+use crate::lifecycle::kek::{Kek, KekName, Keks, State};
 use crate::lifecycle::report::{Report, Row};
 
 /// A version that is to be disabled or enabled.
@@ -85,22 +85,25 @@ impl Candidate {
     }
 
     /// Disables the version, which nobody needs by this report; nothing if that is still so afterwards. Otherwise somebody
-    /// disabled meanwhile what opens files in its stead, who may have counted on this one in turn: it is enabled again, and
-    /// the other one told.
-    pub fn disable(&self, engine: &EncryptionEngine, report: &Report) -> Result<Option<Wrapping>> {
+    /// disabled meanwhile what opens files in its stead, who may have counted on this one in turn, or its key service does
+    /// not say: this one is enabled again, and the other one told, with what is known of it.
+    pub fn disable(&self, engine: &EncryptionEngine, report: &Report) -> Result<Option<(Wrapping, State)>> {
         self.set_enabled(engine, false)?;
         let keks = engine.wait(Keks::ask(engine.keys().clients()));
-        let lost = report.rows.iter().find(|row| {
-            row.state.opens() && !self.name.names(&row.wrapping) && !keks.state(&row.tenant, &row.wrapping).opens()
+        let mut others = report.rows.iter().filter(|row| row.state.opens() && !self.name.names(&row.wrapping));
+        let lost = others.find_map(|Row { tenant, wrapping, .. }| {
+            let state = keks.state(tenant, wrapping);
+            (!state.opens()).then_some((wrapping, state))
         });
-        let Some(Row { wrapping, .. }) = lost else { return Ok(None) };
+        let Some((wrapping, state)) = lost else { return Ok(None) };
         self.set_enabled(engine, true).map_err(|error| {
             error.at(format_args!(
-                "{wrapping} does not open files any more either, and {0} could not be enabled again (`sealpoint retire --undo {0}`)",
-                self.name
+                "{wrapping} is {1} now, and {0} could not be enabled again (`sealpoint retire --undo {0}`)",
+                self.name,
+                state.name()
             ))
         })?;
-        Ok(Some(wrapping.clone()))
+        Ok(Some((wrapping.clone(), state)))
     }
 
     /// Disables it, or enables it again.

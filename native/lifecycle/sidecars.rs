@@ -42,7 +42,8 @@ impl Heads {
 /// given its data key; a process that opens it first has none but its own.
 pub struct Within<'a> {
     reach: &'a Reach,
-    directories: BTreeMap<Location, BTreeSet<DataKeyId>>,
+    /// The data keys that each one's sidecar has; none if the store does not show it.
+    directories: BTreeMap<Location, Option<BTreeSet<DataKeyId>>>,
 }
 
 impl<'a> Within<'a> {
@@ -58,7 +59,8 @@ impl<'a> Within<'a> {
         }
         let above = place.parent();
         let directories = [above.as_ref().and_then(Location::parent), above];
-        if directories.into_iter().flatten().any(|directory| self.ids(&directory).contains(&id)) {
+        // One that was not seen may have it; that it was not is told where sidecars are checked.
+        if directories.into_iter().flatten().any(|directory| self.ids(&directory).is_none_or(|ids| ids.contains(&id))) {
             return None;
         }
         Some(What::Key.problem(Kind::KeyVersionNotFound.error(format_args!(
@@ -68,14 +70,14 @@ impl<'a> Within<'a> {
         ))))
     }
 
-    fn ids(&mut self, directory: &Location) -> &BTreeSet<DataKeyId> {
+    fn ids(&mut self, directory: &Location) -> Option<&BTreeSet<DataKeyId>> {
         let reach = self.reach;
-        self.directories.entry(directory.clone()).or_insert_with(|| {
-            let bytes = reach.small(&directory.join(sidecar::FILE_NAME)).ok().flatten();
-            // What is wrong with it is told where sidecars are checked.
+        let ids = self.directories.entry(directory.clone()).or_insert_with(|| {
+            let bytes = reach.small(&directory.join(sidecar::FILE_NAME)).ok()?;
             let entries = bytes.map(|bytes| sidecar::found(&bytes).0).unwrap_or_default();
-            entries.iter().map(|entry| entry.data_key_id).collect()
-        })
+            Some(entries.iter().map(|entry| entry.data_key_id).collect())
+        });
+        ids.as_ref()
     }
 }
 

@@ -167,7 +167,13 @@ fn a_checkpoint_whose_old_version_is_disabled_is_whole_by_its_sidecars() {
     let (_, report) = fixture.json(&["verify", "job/chk-5"]);
     assert_eq!(report["sidecars"].as_array().unwrap().len(), 3, "{report}");
     assert_eq!(fixture.json(&["reencrypt", "job/chk-5", "new"]).0, Some(0));
-    fs::remove_file(fixture.path("dstl/.sealpoint-keys")).unwrap();
+    // What cannot be seen is nobody's fault yet.
+    let (sidecar, aside) = (fixture.path("dstl/.sealpoint-keys"), fixture.path("aside"));
+    fs::rename(&sidecar, aside).unwrap();
+    fs::create_dir(&sidecar).unwrap();
+    let (code, report) = fixture.json(&["verify", "job/chk-5"]);
+    assert_eq!((code, problems(&report)), (Some(1), vec!["unchecked".to_owned()]), "{report}");
+    fs::remove_dir(&sidecar).unwrap();
     // The sidecar of another directory has the key, which helps only a process that came there first.
     let (code, report) = fixture.json(&["verify", "job/chk-5"]);
     assert_eq!((code, problems(&report)), (Some(3), vec!["key".to_owned()]), "{report}");

@@ -172,6 +172,19 @@ fn a_broken_sidecar_is_no_reason_to_fail_where_the_other_works() {
 }
 
 #[test]
+fn where_a_sidecar_cannot_be_seen_nobody_says_that_the_key_is_gone() {
+    let (site, head, _) = retired();
+    for kind in [Kind::Io, Kind::StoreDenied, Kind::StoreUnavailable, Kind::StoreThrottled] {
+        let beside = Beside { parent: Some(Err(kind.error("not to be seen"))), ..Beside::default() };
+        let error = beside.open(&site.process(&[]), &head).unwrap_err();
+        assert_eq!(error.kind(), kind);
+        for part in ["'sealpoint' version 1", "disabled", ".sealpoint-keys", "not to be seen"] {
+            assert!(error.message().contains(part), "{error} says {part}");
+        }
+    }
+}
+
+#[test]
 fn a_sidecar_changed_anywhere_opens_nothing_and_the_error_is_that_of_the_files_own_slots() {
     let (site, head, sidecar) = retired();
     let reader = site.process(&[("cache.negative-ttl", "0 s")]);

@@ -251,6 +251,7 @@ fn what_a_damaged_sidecar_does_not_say_makes_no_version_look_needless() {
         (&broken, 0, "cannot be said"),
     ] {
         fs::write(&sidecar, bytes).unwrap();
+        fixture.run(&["report", &place]).ended(i32::from(bytes != &good), &[]);
         fixture.run(&["report", "--needs", &name(2), &place]).ended(3, &[words]);
         let json = fixture.run(&["report", "--needs", &name(2), "--json", &place]).ended(3, &[]).json();
         let counted = |name: &str| json[name]["count"].as_u64().unwrap();

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
+use sealpoint::lifecycle::kek::State;
 use sealpoint::lifecycle::progress::Progress;
 use sealpoint::lifecycle::report::{self, Options};
 use sealpoint::lifecycle::retire::Candidate;
@@ -173,7 +174,8 @@ fn of_two_versions_that_are_retired_at_once_each_because_of_the_other_one_stays(
     // Then somebody retires that one, counting on the first.
     fixture.run(&["retire", "--settle", "0 s", "key-of-other@1", &place]).ended(0, &["is disabled"]);
     let relied_on = candidate.disable(&engine, &report).unwrap().expect("it is told");
-    assert_eq!((relied_on.kek.as_str(), relied_on.version.as_str()), ("key-of-other", "1"));
+    let (wrapping, state) = relied_on;
+    assert_eq!((wrapping.kek.as_str(), wrapping.version.as_str(), state), ("key-of-other", "1", State::Disabled));
     assert!(fixture.is_enabled("common", 1) && !fixture.is_enabled("other", 1));
     fixture.run(&["open", "--verify", &fixture.place("common/f")]).ended(0, &["verified"]);
     fixture.run(&["retire", "--settle", "0 s", NAME, &place]).ended(3, &["is needed by 1 files"]);
@@ -184,4 +186,27 @@ fn of_two_versions_that_are_retired_at_once_each_because_of_the_other_one_stays(
     let report = report::report(&engine, &roots, &options, &Progress::default(), |_| Ok(())).unwrap();
     assert_eq!(candidate.disable(&engine, &report).unwrap(), None);
     assert!(!fixture.is_enabled("common", 1));
+}
+
+#[test]
+fn a_version_whose_stand_in_does_not_answer_the_second_time_stays() {
+    let fixture = Fixture::new(&["common"]);
+    std::fs::copy(fixture.path("keyring"), fixture.path("other")).unwrap();
+    let other = fixture.path("other").display().to_string();
+    fixture.run(&["keyring", "add", &other, "--key", "stand-in"]).ended(0, &[]);
+    fixture.configure(&format!(
+        "kms.fallbacks = 'other'\nkms.require = 'all'\nkms.fallback.other.local.keyring = '{other}'\nkms.fallback.other.local.key = 'stand-in'\n"
+    ));
+    fixture.seal(&fixture.engine(), "common/f", b"state");
+    fixture.rotate("common");
+    let engine = fixture.engine();
+    let candidate = Candidate::find(&engine, &NAME.parse().unwrap()).unwrap();
+    let options = Options { needs: Some(candidate.name.clone()), ..Options::default() };
+    let roots = [Location::parse(&fixture.place("common")).unwrap()];
+    let report = report::report(&engine, &roots, &options, &Progress::default(), |_| Ok(())).unwrap();
+    assert!(report.needs.as_ref().unwrap().nobody() && !report.is_partial());
+    std::fs::rename(&other, fixture.path("away")).unwrap();
+    let (wrapping, state) = candidate.disable(&engine, &report).unwrap().expect("it is told");
+    assert_eq!((wrapping.kek.as_str(), state), ("stand-in", State::Unknown));
+    assert!(fixture.is_enabled("common", 1));
 }

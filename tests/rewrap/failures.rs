@@ -35,6 +35,47 @@ fn a_version_that_is_disabled_half_way_is_named_and_the_rest_is_done() {
 }
 
 #[test]
+fn a_version_that_the_keyring_has_lost_is_named_and_what_is_under_it_left_as_it_is() {
+    let site = Site::new();
+    let (keyring, backup, whole) = (site.path("keyring"), site.path("backup"), site.path("whole"));
+    site.seal(&["old/a"]);
+    fs::copy(&keyring, &backup).unwrap();
+    site.rotate("sealpoint");
+    site.seal(&["new/b"]);
+    fs::copy(&keyring, &whole).unwrap();
+    let lost = |arguments: &[&str], code: u64, renewed: u64| {
+        let (exit, json) = site.run_json(arguments);
+        assert_eq!((exit, json["data_keys"]["failed"].as_u64()), (Some(1), Some(1)), "{json}");
+        let failure = &json["failures"][0];
+        assert!(failure["location"].as_str().unwrap().ends_with("/store/new/b"), "{failure}");
+        assert_eq!(
+            (failure["code"].as_u64(), json["data_keys"]["renewed"].as_u64()),
+            (Some(code), Some(renewed)),
+            "{json}"
+        );
+    };
+    // An old backup, in which there is only the first version.
+    fs::copy(&backup, &keyring).unwrap();
+    lost(&["rewrap", "store"], 41, 0);
+    // Then another second version than the one that was lost: by its name it is the current one, and only what is made anew
+    // is looked into.
+    site.rotate("sealpoint");
+    assert_eq!(site.run(&["rewrap", "store"]).0, Some(0));
+    lost(&["rewrap", "--again", "store"], 48, 1);
+    assert_eq!(site.unopened().len(), 1);
+    // The right keyring again. What the other second version has renewed is of no use, and nobody does without the first.
+    fs::copy(&whole, &keyring).unwrap();
+    assert_eq!(site.unopened(), Vec::<String>::new());
+    let retire = || site.run(&["retire", "--settle", "0 s", "sealpoint@1", "store"]);
+    let (code, out, err) = retire();
+    assert!(code == Some(3) && out.contains("another slot is said to open them, but does not"), "{out}{err}");
+    assert_eq!(site.run(&["rewrap", "--again", "store"]).0, Some(0));
+    let (code, out, err) = retire();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(site.unopened(), Vec::<String>::new());
+}
+
+#[test]
 fn one_bad_file_does_not_stop_the_rest() {
     let site = Site::new();
     site.job("job", 1);

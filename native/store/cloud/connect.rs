@@ -176,7 +176,14 @@ impl Connection<'_> {
             .with_retry(never())
             .with_client_options(Connector::options(self.allow_http("GOOGLE_ALLOW_HTTP")))
             .with_http_connector(self.connector(&address, "GOOGLE_ALLOW_HTTP")?);
-        self.made(builder.build())
+        // Without the file, the error would leave everybody to guess which one is meant.
+        let mut files = [Key::ServiceAccount, Key::ApplicationCredentials].into_iter();
+        let file = files.find_map(|key| builder.get_config_value(&key));
+        let built = self.made(builder.build());
+        built.map_err(|error| match file {
+            Some(file) => error.kind().error(format_args!("{error} (the environment names {file} for credentials)")),
+            None => error,
+        })
     }
 
     fn made<S: ObjectStore>(&self, built: object_store::Result<S>) -> Result<Arc<dyn ObjectStore>> {
@@ -212,5 +219,27 @@ impl Connection<'_> {
         let bundle = self.options.environment.get("AWS_CA_BUNDLE").filter(|_| self.location.kind() == Scheme::S3);
         let ca_file = self.options.ca_file.clone().or_else(|| bundle.map(Into::into));
         Ok(Connector { ca_file, pace: Arc::clone(self.pace), host: host.to_owned() })
+    }
+}
+
+#[cfg(all(test, feature = "gs"))]
+mod tests {
+    use super::*;
+    use crate::store::{Environment, Store};
+
+    #[test]
+    fn a_file_of_credentials_that_is_of_no_use_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (missing, bad) = (folder.path().join("missing"), folder.path().join("bad"));
+        std::fs::write(&bad, "{\"private_key\": \"hunter2\"}").unwrap();
+        for variable in ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT"] {
+            for file in [&missing, &bad] {
+                let file = file.display().to_string();
+                let environment = Environment::of([(variable, file.clone())]);
+                let options = StoreOptions { environment, ..StoreOptions::default() };
+                let error = Store::open(&Location::parse("gs://bucket/state").unwrap(), &options).err().unwrap();
+                assert!(error.message().contains(&file) && !error.message().contains("hunter2"), "{variable}: {error}");
+            }
+        }
     }
 }
