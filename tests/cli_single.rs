@@ -1,7 +1,7 @@
 //! `sealpoint seal`, `open` and `inspect`: paths, URIs and streams on either side, and what they say to programs.
 
 use std::fs;
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
@@ -49,18 +49,37 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// A pipe that nobody reads.
+fn unread() -> PipeWriter {
+    std::io::pipe().unwrap().1
+}
+
 #[test]
 fn whoever_reads_no_further_ends_the_command_without_a_word() {
     let fixture = Fixture::new("");
     fixture.run(0, &["seal", "-", "sealed"], &vec![7; 100_000]);
     for arguments in [&["open", "sealed", "-"][..], &["inspect", "sealed"], &["config", "reference"], &["man"]] {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
         let mut command = Command::new(CLI);
         command.current_dir(&fixture.0).env("SEALPOINT_CONFIG", fixture.path("sealpoint.toml")).args(arguments);
-        let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        // Not even that keys are in no locked memory.
+        command.env("SEALPOINT_LOG", "off");
+        let output = command.stdout(unread()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         assert_eq!((output.status.code(), said(&output).as_str()), (Some(141), ""), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_changes_keys_goes_on_though_nobody_listens() {
+    let fixture = Fixture::new("");
+    let mut command = Command::new(CLI);
+    command.env("SEALPOINT_CONFIG", fixture.path("sealpoint.toml")).args(["rotate", "--json"]);
+    assert_eq!(command.stdout(unread()).stderr(unread()).status().unwrap().code(), Some(0));
+    let shown = fixture.json(&["keyring", "show", "--json", &fixture.path("keyring")]);
+    assert_eq!(shown["keys"][0]["versions"].as_array().unwrap().len(), 2, "{shown}");
+    // A disk that is full loses what was said, and that is told.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert!(output.status.code() == Some(1) && said(&output).contains("cannot write the output"), "{output:?}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn check(file: &Path, in_json: bool) -> Result<()> {
         say!("{} = {:?}{origin}", effective.key, effective.value);
     }
     for warning in config.warnings() {
-        eprintln!("sealpoint: warning: {warning}");
+        aside!("sealpoint: warning: {warning}");
     }
     Ok(())
 }

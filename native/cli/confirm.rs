@@ -9,7 +9,7 @@ pub fn confirm(name: &str, given: Option<&str>) -> Result<()> {
     let typed = match given {
         Some(given) => given.to_owned(),
         None if std::io::stdin().is_terminal() => {
-            eprintln!("Type {name} to go on:");
+            aside!("Type {name} to go on:");
             let mut line = String::new();
             let read = std::io::stdin().lock().read_line(&mut line);
             read.map_err(|error| Error::io("read the answer", &error))?;

@@ -52,7 +52,7 @@ impl Log for Logger {
         };
         let line = format!("sealpoint: {level}: {}", record.args());
         if self.enabled(record.metadata()) && self.is_news(&line) {
-            eprintln!("{line}");
+            aside!("{line}");
         }
     }
 

@@ -47,7 +47,7 @@ const EXIT_CODES: &str = "Exit codes:
   2  the usage or the configuration is wrong
   3  the answer is no
   130, 143  interrupted (Ctrl-C, SIGTERM): nothing is half-written
-  141  nobody reads the output any more: nothing is half-written";
+  141  nobody reads the output any more (only of what changes nothing)";
 
 /// Envelope encryption of everything Apache Flink persists.
 #[derive(Debug, Parser)]
@@ -121,6 +121,9 @@ fn main() -> ExitCode {
     let done = |()| Answer::Yes;
     let arguments = Arguments::parse();
     log::install(arguments.log, arguments.verbose);
+    if arguments.command.changes() {
+        output::go_on();
+    }
     let result = interrupt::install().and_then(|()| match arguments.command {
         Command::Config(command) => config::run(command).map(done),
         Command::Keyring(command) => keyring::run(command).map(done),
@@ -144,14 +147,43 @@ fn main() -> ExitCode {
         Command::Man(arguments) => shell::man(&arguments, Arguments::command(), EXIT_CODES).map(done),
     });
     if let Err(error) = &result {
-        eprintln!("sealpoint: {error}");
+        aside!("sealpoint: {error}");
     }
     match (result, interrupt::code()) {
+        (Ok(Answer::Yes), _) if output::is_lost() => Answer::Failed.into(),
         // It was done before it was interrupted.
         (Ok(Answer::Yes), _) => ExitCode::SUCCESS,
         (_, Some(code)) => code.into(),
         (Ok(answer), None) => answer.into(),
         (Err(error), None) => exit_code(error.kind()).into(),
+    }
+}
+
+impl Command {
+    /// True if it may change keys or files, and not only say something.
+    fn changes(&self) -> bool {
+        match self {
+            Command::Keyring(_)
+            | Command::Rotate(_)
+            | Command::Seal(_)
+            | Command::Open(_)
+            | Command::Rewrap(_)
+            | Command::Recover(_)
+            | Command::Reencrypt(_)
+            | Command::Retire(_)
+            | Command::Shred(_) => true,
+            #[cfg(feature = "pkcs11")]
+            Command::Pkcs11(_) => true,
+            Command::Config(_)
+            | Command::Kms(_)
+            | Command::Inspect(_)
+            | Command::Preflight(_)
+            | Command::Verify(_)
+            | Command::Report(_)
+            | Command::Doctor(_)
+            | Command::Completions(_)
+            | Command::Man(_) => false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::process::{self, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use clap::Args;
 use sealpoint::error::{Error, Result};
@@ -11,11 +12,24 @@ use serde_json::{Value, json};
 /// The exit code once nobody reads the output any more: that of a process which SIGPIPE ended, as shells tell it.
 const UNREAD: i32 = 141;
 
-/// Says a line on standard output, as [`write`] writes.
+/// The command changes something: it goes on to its end, whoever listens.
+static GOES_ON: AtomicBool = AtomicBool::new(false);
+/// Something that was said could not be written.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Says a line on standard output. If nobody reads it any more (`| head`), a command that only looks ends here, without a word.
 macro_rules! say {
     ($($argument:tt)*) => {
         $crate::output::line(format_args!($($argument)*))
     };
+}
+
+/// Says a line on standard error. That it cannot be written is no reason to do less.
+macro_rules! aside {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
 }
 
 /// What a command has to say, besides errors.
@@ -39,11 +53,19 @@ impl From<Answer> for ExitCode {
     }
 }
 
-/// Writes to standard output. If nobody reads it any more (`| head`), the process ends here, without a word: whatever is
-/// under way must bear that, as it bears `kill -9`.
+/// Whoever listens, this command goes on: it is not to end between one change and the next.
+pub fn go_on() {
+    GOES_ON.store(true, SeqCst);
+}
+
+/// True if not everything that was said could be written, and somebody might still have read it.
+pub fn is_lost() -> bool {
+    LOST.load(SeqCst)
+}
+
+/// Writes to standard output what the command is there to write. If nobody reads it any more, the process ends here.
 pub fn write(bytes: &[u8]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    match put(bytes) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(UNREAD),
         outcome => outcome.map_err(|error| Error::io("write the output", &error)),
     }
@@ -51,10 +73,24 @@ pub fn write(bytes: &[u8]) -> Result<()> {
 
 /// What `say!` does.
 pub fn line(text: fmt::Arguments<'_>) {
-    if let Err(error) = write(format!("{text}\n").as_bytes()) {
-        eprintln!("sealpoint: {error}");
-        process::exit(1);
+    match put(format!("{text}\n").as_bytes()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            if !GOES_ON.load(SeqCst) {
+                process::exit(UNREAD);
+            }
+        }
+        Err(error) => {
+            if !LOST.swap(true, SeqCst) {
+                aside!("sealpoint: cannot write the output: {error}");
+            }
+        }
     }
+}
+
+fn put(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
 }
 
 /// How a command over many files reports.

@@ -53,7 +53,13 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     } else {
         print(&found);
     }
-    Ok(if found.is_clear() { Answer::Yes } else { Answer::No })
+    Ok(if found.is_incomplete() {
+        Answer::Failed
+    } else if found.is_clear() {
+        Answer::Yes
+    } else {
+        Answer::No
+    })
 }
 
 fn print(found: &Preflight) {
@@ -80,7 +86,14 @@ fn print(found: &Preflight) {
     for problem in &found.problems {
         say!("  {problem}");
     }
-    say!("{}", if found.is_clear() { "the restore would work" } else { "the restore would not work" });
+    let verdict = if found.is_incomplete() {
+        "whether the restore would work could not be found out"
+    } else if found.is_clear() {
+        "the restore would work"
+    } else {
+        "the restore would not work"
+    };
+    say!("{verdict}");
 }
 
 fn in_json(found: &Preflight) -> Value {

@@ -98,7 +98,7 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
                 conclude(arguments, Some(&reported), "waiting", &why);
                 return Ok(Answer::Yes);
             }
-            eprintln!("sealpoint: {why}: waiting, then looking again (--settle)");
+            aside!("sealpoint: {why}: waiting, then looking again (--settle)");
             std::thread::sleep(wait);
             reported = look(arguments, engine)?;
             if reported.answer() != Answer::Yes {
@@ -128,7 +128,9 @@ fn retire(arguments: &Arguments, engine: &Arc<EncryptionEngine>, candidate: &Can
     } else if let Some((other, state)) = reported.or_closed(json, candidate.disable(engine, &reported.report))? {
         let what = match state {
             State::Unknown => "could not be asked about again",
-            _ => "was disabled meanwhile",
+            State::Disabled => "was disabled meanwhile",
+            State::Gone | State::NotConfigured => "is gone meanwhile",
+            State::Current | State::Enabled => "opens them",
         };
         let why = format!(
             "{other}, which opens files in its stead, {what}: {name} is enabled again; ask once more who needs it"

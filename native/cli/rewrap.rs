@@ -105,24 +105,24 @@ fn show(report: &Report) {
         say!("  {} files have no whole head yet: they are being written, or their writer died", report.unfinished);
     }
     for note in &report.notes.first {
-        eprintln!("sealpoint: {note}");
+        aside!("sealpoint: {note}");
     }
     for file in &report.plain.first {
-        eprintln!("sealpoint: {file} is not sealed");
+        aside!("sealpoint: {file} is not sealed");
     }
     more(report.plain.more(), "files are not sealed");
     for failure in &report.failures.first {
         let also = if failure.files > 1 { format!(" ({} files)", failure.files) } else { String::new() };
         let (place, error) = (failure.location.to_string(), failure.error.message());
         let error = error.strip_prefix(&format!("{place}: ")).unwrap_or(error);
-        eprintln!("sealpoint: {place}{also}: {error}");
+        aside!("sealpoint: {place}{also}: {error}");
     }
     more(report.failures.more(), "failures");
 }
 
 fn more(count: u64, of: &str) {
     if count > 0 {
-        eprintln!("sealpoint: and {count} more {of}");
+        aside!("sealpoint: and {count} more {of}");
     }
 }
 

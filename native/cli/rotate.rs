@@ -77,7 +77,7 @@ async fn rotate(arguments: &Rotate) -> Result<Answer> {
         say!("{}", json!({"ok": failures.is_empty(), "dry_run": arguments.dry_run, "keys": keys}));
     }
     for failure in &failures {
-        eprintln!("sealpoint: {failure}");
+        aside!("sealpoint: {failure}");
     }
     Ok(if failures.is_empty() { Answer::Yes } else { Answer::Failed })
 }

@@ -48,7 +48,7 @@ impl Files {
     pub fn input(&self, place: &str, block: u64) -> Result<Input<'_>> {
         if place == STREAM {
             if io::stdin().is_terminal() {
-                eprintln!("sealpoint: reading from the terminal, end with Ctrl-D");
+                aside!("sealpoint: reading from the terminal, end with Ctrl-D");
             }
             return Ok(Input::Stream(Feed::of(|| Ok(Box::new(io::stdin())), &self.progress)));
         }

@@ -104,6 +104,8 @@ fn may_be_renewed(kind: Kind) -> bool {
 
 /// The error of a file's own slots, with what could have helped.
 fn without_remedy(own: &Error, head: &Head, broken: &[Error]) -> Error {
+    // Where a sidecar could not be looked into it is not known that nothing opens the file.
+    let unseen = broken.iter().find(|error| is_unseen(error)).filter(|_| is_final(own.kind()));
     let mut text = own.message().to_owned();
     if matches!(own.kind(), Kind::KeyVersionNotFound | Kind::KeyDisabled | Kind::KeyPendingDeletion) {
         let wraps = head.slots.iter().map(|slot| {
@@ -114,17 +116,18 @@ fn without_remedy(own: &Error, head: &Head, broken: &[Error]) -> Error {
             };
             format!("{} '{}'{version}", policy::short(&slot.provider), policy::short(&slot.kek))
         });
-        text += &format!(
-            "; the file's data key is wrapped by {}, and no {FILE_NAME} beside it has it under another version: enable that \
-             version again, and run `sealpoint rewrap` before it is disabled",
-            wraps.collect::<Vec<_>>().join(" and "),
-        );
+        let remedy = match unseen {
+            Some(_) => format!("and of the {FILE_NAME} beside it not all could be looked into: see to that first"),
+            None => format!(
+                "and no {FILE_NAME} beside it has it under another version: enable that version again, and run `sealpoint rewrap` \
+                 before it is disabled"
+            ),
+        };
+        text += &format!("; the file's data key is wrapped by {}, {remedy}", wraps.collect::<Vec<_>>().join(" and "));
     }
     for error in broken {
         text += &format!("; {error}");
     }
-    // Where a sidecar could not be looked into it is not known that nothing opens the file.
-    let unseen = broken.iter().find(|error| is_unseen(error)).filter(|_| is_final(own.kind()));
     let reported = unseen.unwrap_or(own);
     reported.kind().error(text).after(reported.retry_after())
 }
@@ -137,8 +140,12 @@ fn is_final(kind: Kind) -> bool {
 
 /// True if a sidecar may have the key, but the store does not show it or no key service answers.
 fn is_unseen(error: &Error) -> bool {
-    let store = matches!(error.kind(), Kind::Io | Kind::StoreDenied | Kind::StoreUnavailable | Kind::StoreThrottled);
-    store || error.may_pass()
+    use Kind::{AccessDenied, Credentials, Io, Keyring, Outage, StoreDenied, StoreThrottled, StoreUnavailable};
+    error.may_pass()
+        || matches!(
+            error.kind(),
+            AccessDenied | Credentials | Io | Keyring | Outage | StoreDenied | StoreThrottled | StoreUnavailable
+        )
 }
 
 fn name(place: Place) -> &'static str {

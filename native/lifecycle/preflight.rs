@@ -111,7 +111,17 @@ pub fn preflight(reach: &Reach, clients: &Clients, checkpoint: &Location) -> Res
 impl Preflight {
     /// True if nothing stands in the way.
     pub fn is_clear(&self) -> bool {
-        self.problems.is_empty() && self.permissions.iter().all(|permission| permission.missing.is_none())
+        self.problems.is_empty() && self.is_permitted()
+    }
+
+    /// True if nothing that was found stands in the way, but not everything could be found out.
+    pub fn is_incomplete(&self) -> bool {
+        let unchecked = self.problems.iter().all(|problem| problem.what == What::Unchecked);
+        unchecked && self.is_permitted() && !self.is_clear()
+    }
+
+    fn is_permitted(&self) -> bool {
+        self.permissions.iter().all(|permission| permission.missing.is_none())
     }
 }
 

@@ -98,7 +98,7 @@ impl Candidate {
         let Some((wrapping, state)) = lost else { return Ok(None) };
         self.set_enabled(engine, true).map_err(|error| {
             error.at(format_args!(
-                "{wrapping} is {1} now, and {0} could not be enabled again (`sealpoint retire --undo {0}`)",
+                "{wrapping} does not open files any more, or its key service does not say so ({1}), and {0} could not be enabled again (`sealpoint retire --undo {0}`)",
                 self.name,
                 state.name()
             ))

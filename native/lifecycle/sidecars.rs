@@ -42,8 +42,8 @@ impl Heads {
 /// given its data key; a process that opens it first has none but its own.
 pub struct Within<'a> {
     reach: &'a Reach,
-    /// The data keys that each one's sidecar has; none if the store does not show it.
-    directories: BTreeMap<Location, Option<BTreeSet<DataKeyId>>>,
+    /// The data keys that each one's sidecar has, or why the store does not show it.
+    directories: BTreeMap<Location, Result<BTreeSet<DataKeyId>>>,
 }
 
 impl<'a> Within<'a> {
@@ -58,10 +58,16 @@ impl<'a> Within<'a> {
             return None;
         }
         let above = place.parent();
-        let directories = [above.as_ref().and_then(Location::parent), above];
-        // One that was not seen may have it; that it was not is told where sidecars are checked.
-        if directories.into_iter().flatten().any(|directory| self.ids(&directory).is_none_or(|ids| ids.contains(&id))) {
-            return None;
+        let mut unseen = None;
+        for directory in [above.as_ref().and_then(Location::parent), above].into_iter().flatten() {
+            match self.ids(&directory) {
+                Ok(ids) if ids.contains(&id) => return None,
+                Ok(_) => {}
+                Err(error) => unseen = Some(error.clone()),
+            }
+        }
+        if let Some(error) = unseen {
+            return Some(What::Unchecked.problem(error.at(place)));
         }
         Some(What::Key.problem(Kind::KeyVersionNotFound.error(format_args!(
             "{place}: its own slots do not give its data key any more, and no {} in its directory or above does: the one of another \
@@ -70,14 +76,14 @@ impl<'a> Within<'a> {
         ))))
     }
 
-    fn ids(&mut self, directory: &Location) -> Option<&BTreeSet<DataKeyId>> {
+    fn ids(&mut self, directory: &Location) -> &Result<BTreeSet<DataKeyId>> {
         let reach = self.reach;
-        let ids = self.directories.entry(directory.clone()).or_insert_with(|| {
-            let bytes = reach.small(&directory.join(sidecar::FILE_NAME)).ok()?;
+        self.directories.entry(directory.clone()).or_insert_with(|| {
+            let bytes = reach.small(&directory.join(sidecar::FILE_NAME))?;
+            // What is wrong with it is told where sidecars are checked.
             let entries = bytes.map(|bytes| sidecar::found(&bytes).0).unwrap_or_default();
-            Some(entries.iter().map(|entry| entry.data_key_id).collect())
-        });
-        ids.as_ref()
+            Ok(entries.iter().map(|entry| entry.data_key_id).collect())
+        })
     }
 }
 

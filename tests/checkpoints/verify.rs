@@ -172,7 +172,8 @@ fn a_checkpoint_whose_old_version_is_disabled_is_whole_by_its_sidecars() {
     fs::rename(&sidecar, aside).unwrap();
     fs::create_dir(&sidecar).unwrap();
     let (code, report) = fixture.json(&["verify", "job/chk-5"]);
-    assert_eq!((code, problems(&report)), (Some(1), vec!["unchecked".to_owned()]), "{report}");
+    assert_eq!((code, problems(&report)), (Some(1), vec!["unchecked".to_owned(); 2]), "{report}");
+    assert_eq!(fixture.json(&["preflight", "--savepoint", "job/chk-5"]).0, Some(1));
     fs::remove_dir(&sidecar).unwrap();
     // The sidecar of another directory has the key, which helps only a process that came there first.
     let (code, report) = fixture.json(&["verify", "job/chk-5"]);

@@ -174,11 +174,11 @@ fn a_broken_sidecar_is_no_reason_to_fail_where_the_other_works() {
 #[test]
 fn where_a_sidecar_cannot_be_seen_nobody_says_that_the_key_is_gone() {
     let (site, head, _) = retired();
-    for kind in [Kind::Io, Kind::StoreDenied, Kind::StoreUnavailable, Kind::StoreThrottled] {
+    for kind in [Kind::Io, Kind::StoreDenied, Kind::StoreUnavailable, Kind::StoreThrottled, Kind::Credentials] {
         let beside = Beside { parent: Some(Err(kind.error("not to be seen"))), ..Beside::default() };
         let error = beside.open(&site.process(&[]), &head).unwrap_err();
         assert_eq!(error.kind(), kind);
-        for part in ["'sealpoint' version 1", "disabled", ".sealpoint-keys", "not to be seen"] {
+        for part in ["'sealpoint' version 1", "disabled", "not all could be looked into", "not to be seen"] {
             assert!(error.message().contains(part), "{error} says {part}");
         }
     }

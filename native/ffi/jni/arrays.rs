@@ -41,16 +41,21 @@ pub unsafe fn batch<T, R: Default>(
 pub struct Region {
     array: jbyteArray,
     offset: usize,
-    pub length: usize,
+    length: usize,
 }
 
 impl Region {
+    /// The bytes that it has.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
     /// A region that the Java side checked against the array's length right before the call: asking the JVM for the
     /// length again takes 1 % of sealing a chunk.
     ///
     /// # Safety
     /// `offset` and `length` are not negative, and lie inside the array.
-    pub unsafe fn checked_by_java(array: jbyteArray, offset: jint, length: jint) -> Result<Region> {
+    unsafe fn checked_by_java(array: jbyteArray, offset: jint, length: jint) -> Result<Region> {
         if array.is_null() {
             return Err(Kind::InvalidArgument.error("a byte array is null"));
         }

@@ -41,7 +41,7 @@ impl JavaOpening {
         let before = self.opening.wants();
         let mut total = Opened { consumed: 0, produced: 0, start: 0, ended: false };
         loop {
-            let window = input.length.min(layout.frame_len(layout.chunk_size));
+            let window = input.len().min(layout.frame_len(layout.chunk_size));
             let opened = match self.open_window(env, input.first(window)?, output) {
                 // What was verified before is good; the next call comes upon the failure again.
                 Err(_) if total.produced > 0 => break,
@@ -55,7 +55,7 @@ impl JavaOpening {
             total.ended = opened.ended;
             input.split_off(opened.consumed)?;
             output.split_off(opened.produced)?;
-            if opened.produced == 0 || output.length < layout.chunk_size {
+            if opened.produced == 0 || output.len() < layout.chunk_size {
                 break;
             }
         }
@@ -65,10 +65,10 @@ impl JavaOpening {
     /// Opens the frames in a region no longer than a full frame.
     fn open_window(&mut self, env: *mut jni::sys::JNIEnv, input: Region, mut output: Region) -> Result<Opened> {
         let layout = self.opening.layout();
-        let sealed = self.scratch.take(input.length, layout.front);
+        let sealed = self.scratch.take(input.len(), layout.front);
         read_region(env, input, sealed)?;
-        if output.length < layout.chunk_size {
-            let mut plain = vec![0; output.length];
+        if output.len() < layout.chunk_size {
+            let mut plain = vec![0; output.len()];
             let opened = self.opening.open(sealed, &mut plain)?;
             write_region(env, output, &plain[..opened.produced])?;
             return Ok(opened);
@@ -256,7 +256,7 @@ extern "system" fn Java_io_sealpoint_Native_openerEof(
     let raw = env.as_raw();
     fast_fence(&mut env, || {
         let region = Region::of(raw, rest, offset, Some(length))?;
-        let mut rest = vec![0; region.length];
+        let mut rest = vec![0; region.len()];
         read_region(raw, region, &mut rest)?;
         opening_of(opener)?.with(|java| Ok(matches!(java.opening.eof(&rest)?, AtEof::Done)))
     })
@@ -275,7 +275,7 @@ extern "system" fn Java_io_sealpoint_Native_openerVerifyEnd(
     let raw = env.as_raw();
     fast_fence(&mut env, || {
         let region = Region::of(raw, tail, offset, Some(length))?;
-        let mut tail = vec![0; region.length];
+        let mut tail = vec![0; region.len()];
         read_region(raw, region, &mut tail)?;
         let file_length = u64::try_from(file_length).map_err(|_| out_of_range())?;
         opening_of(opener)?.with(|java| Ok(java.opening.verify_end(&tail, file_length)?.cast_signed()))

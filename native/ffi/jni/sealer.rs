@@ -28,8 +28,8 @@ impl JavaSealing {
     fn seal_copied(&mut self, env: *mut jni::sys::JNIEnv, mut input: Region, mut output: Region) -> Result<usize> {
         let layout = self.sealing.layout();
         let mut written = 0;
-        while input.length > 0 {
-            let plaintext = input.length.min(layout.chunk_size);
+        while input.len() > 0 {
+            let plaintext = input.len().min(layout.chunk_size);
             let frame = self.scratch.take(layout.frame_len(plaintext), layout.front);
             read_region(env, input.split_off(plaintext)?, &mut frame[layout.front..layout.front + plaintext])?;
             let sealed = self.sealing.seal_in_place(frame, plaintext)?;

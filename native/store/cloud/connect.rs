@@ -176,14 +176,15 @@ impl Connection<'_> {
             .with_retry(never())
             .with_client_options(Connector::options(self.allow_http("GOOGLE_ALLOW_HTTP")))
             .with_http_connector(self.connector(&address, "GOOGLE_ALLOW_HTTP")?);
-        // Without the file, the error would leave everybody to guess which one is meant.
-        let mut files = [Key::ServiceAccount, Key::ApplicationCredentials].into_iter();
-        let file = files.find_map(|key| builder.get_config_value(&key));
-        let built = self.made(builder.build());
-        built.map_err(|error| match file {
-            Some(file) => error.kind().error(format_args!("{error} (the environment names {file} for credentials)")),
-            None => error,
-        })
+        let files =
+            [("SERVICE_ACCOUNT", Key::ServiceAccount), ("APPLICATION_CREDENTIALS", Key::ApplicationCredentials)];
+        // Whichever comes first is taken.
+        let mut files = files.into_iter().filter_map(|(name, key)| Some((name, builder.get_config_value(&key)?)));
+        if let Some((name, file)) = files.next() {
+            let bad = |reason| Kind::Config.error(format_args!("{}: GOOGLE_{name} {reason}", self.location));
+            check_credentials(&file).map_err(bad)?;
+        }
+        self.made(builder.build())
     }
 
     fn made<S: ObjectStore>(&self, built: object_store::Result<S>) -> Result<Arc<dyn ObjectStore>> {
@@ -222,23 +223,44 @@ impl Connection<'_> {
     }
 }
 
+/// Says what is wrong with a file of credentials: errors of the library leave everybody to guess which file is meant, or quote
+/// what is in it.
+#[cfg(feature = "gs")]
+fn check_credentials(file: &str) -> Result<(), String> {
+    use serde_json::Value;
+
+    if file.contains(['{', '\n']) {
+        return Err("has to be the path of a file, and not what is in it".to_owned());
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| format!("is {file}, which cannot be read: {error}"))?;
+    let json: Value =
+        serde_json::from_str(&text).map_err(|error| format!("is {file}, which is not JSON (line {})", error.line()))?;
+    match json.get("type").and_then(Value::as_str) {
+        Some("service_account" | "authorized_user") => Ok(()),
+        _ if json.get("private_key").is_some() && json.get("client_email").is_some() => Ok(()),
+        _ => Err(format!("is {file}, which is neither of a service account nor of a user (its \"type\")")),
+    }
+}
+
 #[cfg(all(test, feature = "gs"))]
 mod tests {
     use super::*;
     use crate::store::{Environment, Store};
 
     #[test]
-    fn a_file_of_credentials_that_is_of_no_use_is_named() {
+    fn a_file_of_credentials_that_is_of_no_use_is_named_and_never_shown() {
         let folder = tempfile::tempdir().unwrap();
         let (missing, bad) = (folder.path().join("missing"), folder.path().join("bad"));
-        std::fs::write(&bad, "{\"private_key\": \"hunter2\"}").unwrap();
+        let secret = "{\"private_key\": \"hunter2\", \"type\": \"hunter2\"}";
+        std::fs::write(&bad, secret).unwrap();
+        let (missing, bad) = (missing.display().to_string(), bad.display().to_string());
         for variable in ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT"] {
-            for file in [&missing, &bad] {
-                let file = file.display().to_string();
-                let environment = Environment::of([(variable, file.clone())]);
-                let options = StoreOptions { environment, ..StoreOptions::default() };
+            for (value, words) in [(&*missing, &*missing), (&bad, &bad), (secret, "the path of a file")] {
+                let options =
+                    StoreOptions { environment: Environment::of([(variable, value)]), ..StoreOptions::default() };
                 let error = Store::open(&Location::parse("gs://bucket/state").unwrap(), &options).err().unwrap();
-                assert!(error.message().contains(&file) && !error.message().contains("hunter2"), "{variable}: {error}");
+                let said = error.message();
+                assert!(said.contains(variable) && said.contains(words) && !said.contains("hunter2"), "{error}");
             }
         }
     }

@@ -8,7 +8,7 @@ public final class Environment {
     private Environment() {}
 
     /**
-     * Makes it that of whoever runs us, but for what would configure Flink, log4j or Sealpoint, or is somebody's own server, credential or
+     * Makes it that of whoever runs us, but for what would configure Flink, a JVM or Sealpoint, or is somebody's own server, credential or
      * trusted certificate, and with these variables.
      */
     public static void set(ProcessBuilder process, Map<String, String> variables) {

@@ -32,7 +32,7 @@ public record JobSpec(
         return new JobSpec(customers, ordersEach, parallelism, workMicros, Map.copyOf(more), moreArguments, restoreFrom, claim);
     }
 
-    /** State of any size becomes files: by default little of it becomes a part of a checkpoint's metadata. */
+    /** State of any size goes into files: by default what is small goes into the checkpoint's metadata. */
     public JobSpec allInFiles() {
         return with("execution.checkpointing.data-inline-threshold", "0 b");
     }
