@@ -53,9 +53,14 @@ impl TestClock {
         self.moved.fetch_add(by * 1000, SeqCst);
     }
 
+    /// How many sleep.
+    pub fn sleepers(&self) -> usize {
+        self.sleepers.lock().len()
+    }
+
     /// Once so many sleep, lets time pass until the first of them wakes.
     pub fn wake_next(&self, sleepers: usize) {
-        until(|| self.sleepers.lock().len() == sleepers);
+        until(|| self.sleepers() == sleepers);
         let next = self.sleepers.lock().iter().map(|(id, end)| (*end, *id)).min();
         let (end, id) = next.expect("someone sleeps");
         self.now.send_modify(|now| *now = end.max(*now));

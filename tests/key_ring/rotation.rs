@@ -461,9 +461,12 @@ fn an_answer_that_was_lost_is_looked_for_before_anything_is_done_again() {
     let (site, watched) = coordinator(29, 0, &[]);
     *watched.service.rotating_fails.lock() = Some(Kind::KmsTimeout.error("the answer is lost"));
     watched.service.hold.store(true, SeqCst);
-    while watched.service.attempts.load(SeqCst) == 0 {
-        watched.process.clock.wake_next(1);
-        thread::sleep(Duration::from_millis(1));
+    let clock = &watched.process.clock;
+    let attempted = || watched.service.attempts.load(SeqCst) > 0;
+    while !attempted() {
+        clock.wake_next(1);
+        // It sleeps again, or the key service has it.
+        until(|| attempted() || clock.sleepers() == 1);
     }
     site.file().update(|keyring| keyring.key_mut("sealpoint")?.rotate(SystemTime::now()).map(drop)).unwrap();
     watched.service.hold.store(false, SeqCst);
