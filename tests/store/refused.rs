@@ -1,11 +1,11 @@
 //! What the tool says of a store that refuses it, or cannot be reached: what is wrong, in words, by its exit status.
 
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 
 use sealpoint::lifecycle::rewrap::Options;
 use serde_json::json;
 
-use crate::child::free_port;
 use crate::proxy::Tls;
 use crate::rewrap::fixture::Site;
 use crate::rewrap::site;
@@ -75,8 +75,11 @@ pub fn nowhere_and_nobody(fixture: &Fixture) {
     let home = tempfile::tempdir().unwrap();
     let nobody = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, String::new()));
     let alone = [("HOME", home.path().display().to_string()), ("AWS_EC2_METADATA_DISABLED", "true".to_owned())];
+    // The near end of a connection: nobody listens there, and nobody can begin to.
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(far.local_addr().unwrap()).unwrap();
     // Side by side, since one waits for a while.
-    let unreachable = ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", free_port()));
+    let unreachable = ("AWS_ENDPOINT_URL", format!("http://{}", near.local_addr().unwrap()));
     let unreachable = Run::start(&site, &[unreachable], &["rewrap", "store"]);
     let nobody = Run::start(&site, &[&nobody[..], &alone].concat(), &["rewrap", "store"]);
     let elsewhere = Run::start(&site, &[("AWS_REGION", "eu-north-9".to_owned())], &["rewrap", "store"]);

@@ -85,6 +85,7 @@ class Kms(unittest.TestCase):
                          EncryptionContext={"a": "bc"})
 
     def test_rotates_with_materials_that_have_names(self):
+        self.key = self.kms.create_key(Description="rotates slowly")["KeyMetadata"]["Arn"]
         before = self.draw()
         self.kms.rotate_key_on_demand(KeyId=self.key)
         self.assertIn("OnDemandRotationStartDate", self.kms.get_key_rotation_status(KeyId=self.key))

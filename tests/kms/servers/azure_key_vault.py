@@ -569,9 +569,10 @@ def main():
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     tls.load_cert_chain(arguments.directory / "server.pem")
     vault, entra = recall(arguments.state) or (Vault(arguments.hsm), Entra())
-    front = Server(arguments.port, VaultHandler, vault, entra, arguments.state, tls)
     plain = Server(arguments.plain_port, VaultHandler, vault, entra, arguments.state)
     control = Server(arguments.control_port, ControlHandler, vault, entra, arguments.state)
+    # Last: who can connect to it finds the others.
+    front = Server(arguments.port, VaultHandler, vault, entra, arguments.state, tls)
     vault.base = f"https://localhost:{front.server_address[1]}"
     threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in (plain, control, front)]
     for thread in threads:

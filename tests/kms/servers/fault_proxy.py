@@ -306,7 +306,7 @@ class Message:
 
 async def main(port, folder):
     certificates = Certificates(folder)
-    listeners = {}
+    listeners, refused = {}, {}
 
     async def control(order):
         if order["op"] == "listen":
@@ -328,7 +328,12 @@ async def main(port, folder):
         elif order["op"] == "counts":
             return {"counts": listener.counts}
         elif order["op"] == "close":
-            await listener.close()
+            if order["port"] not in refused:
+                await listener.close()
+                # Bound, so that no other listener gets it, but not listened at.
+                refused[order["port"]] = held = socket.socket()
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.bind((LOOPBACK, order["port"]))
         else:
             raise ValueError(f"unknown op {order['op']}")
         return {}

@@ -169,7 +169,9 @@ fn rotation_limit(fixture: &Fixture) {
 }
 
 fn rotated_once(fixture: &Fixture) {
-    let (key, client) = fixture.fresh();
+    let made = admin(fixture, "CreateKey", &json!({"Description": "rotates slowly"}));
+    let key = text(&made["KeyMetadata"]["Arn"]);
+    let client = fixture.client(&fixture.settings(&key));
     let first = ok(client.current_version());
     admin(fixture, "RotateKeyOnDemand", &json!({"KeyId": key}));
     let second = ok(client.rotate());

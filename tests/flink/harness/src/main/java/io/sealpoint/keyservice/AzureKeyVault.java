@@ -36,7 +36,7 @@ final class AzureKeyVault implements ServedKeyService, KeyVersions {
         try {
             control = new Api("http://127.0.0.1:" + controlPort);
             api = new Api(address, authority);
-            places = Api.JSON.readTree(server.log().lines().filter(line -> line.startsWith("{")).findFirst().orElseThrow());
+            places = Api.JSON.readTree(server.awaitLine("{"));
             secretFile = Tools.secret(folder.resolve("client-secret"), places.get("secret").asText());
             first = create();
         } catch (Throwable failure) {

@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /** A server as a process of its own on a loopback port, its output in a log; it cannot outlive us, however we end. */
@@ -74,6 +75,21 @@ public final class ServerProcess implements AutoCloseable {
 
     String log() throws IOException {
         return new String(Files.readAllBytes(log), StandardCharsets.UTF_8);
+    }
+
+    /** What it says in a line that begins so; it may listen before it has said that. */
+    String awaitLine(String start) throws IOException, InterruptedException {
+        while (true) {
+            boolean ended = !process.isAlive();
+            Optional<String> line = log().lines().filter(said -> said.startsWith(start)).findFirst();
+            if (line.isPresent()) {
+                return line.get();
+            }
+            if (ended) {
+                throw new IOException(name + " has ended; its log, " + log + ":\n" + log());
+            }
+            Thread.sleep(30);
+        }
     }
 
     private boolean listens() {

@@ -60,7 +60,13 @@ class KeyServiceIT {
                 assertEquals(List.of(), cluster.faults());
             }
             // A fresh cluster has no key in its memory. One TaskManager, so that each file is opened by one process only.
-            try (Cluster cluster = Cluster.start(spec(storage).taskManagers(1).set("taskmanager.numberOfTaskSlots", "4"), workDir.resolve("restored"))) {
+            ClusterSpec one = spec(storage)
+                    .taskManagers(1)
+                    .set("taskmanager.numberOfTaskSlots", "4")
+                    // Calls are counted: none is to be made again because the machine is slow.
+                    .set("sealpoint.kms.timeout", "60 s")
+                    .set("sealpoint.kms.attempt-timeout", "60 s");
+            try (Cluster cluster = Cluster.start(one, workDir.resolve("restored"))) {
                 restoresWithOneCallPerDataKey(cluster, checkpoint, storage, keys);
                 assertEquals(List.of(), cluster.faults());
             }

@@ -144,7 +144,7 @@ abstract class StateScenarios {
     void state_is_rescaled_up_and_down() throws Exception {
         Job two = someWay(ROCKSDB_INCREMENTAL);
         Job three = submit(ROCKSDB_INCREMENTAL.parallelism(3).restoredFrom(two.stop(Format.NATIVE), Claim.NO_CLAIM));
-        three.awaitRunning().pace(500).awaitCheckpoints(1);
+        three.awaitRunning().pass(500).awaitCheckpoints(1);
         restore(three.cancel(), ROCKSDB_INCREMENTAL.parallelism(1));
     }
 
