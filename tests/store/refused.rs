@@ -96,7 +96,7 @@ pub fn nowhere_and_nobody(fixture: &Fixture) {
 pub fn reader_only(fixture: &Fixture) {
     let site = rotated(fixture);
     let reader = fixture.reader();
-    Run::start(&site, &reader, &["report", "store"]).ended(0, &["sealpoint"]);
+    Run::start(&site, &reader, &["report", "--needs", "sealpoint@1", "store"]).ended(3, &["is needed by"]);
     let words = match fixture.root.scheme() {
         "s3" => "s3:PutObject",
         "gs" => "storage.objects.create",
