@@ -43,11 +43,12 @@ final class KeyLife {
             Wrap old = rotate(job);
             stage.prove("before the rewrap, sealpoint report says that the old version is needed, and by what", () -> report(old, NEEDED));
             rewrap(job, old);
+            stage.detail(versions.disableFirst());
+            demo.watch(job, 0, job.completedCheckpoints() + 2);
         }
-        stage.detail("the whole cluster is killed");
+        stage.detail("the job went on; the whole cluster is killed");
         // Before that, it may be deleted while it is looked at.
         String checkpoint = storage.uri(storage.newestCheckpoint(job));
-        stage.detail(versions.disableFirst());
         stage.prove("without the old version, the job is restored, exact", () -> {
             try (Cluster cluster = demo.startCluster(storage, "cluster-without-version")) {
                 int exact = cluster.submit(Demo.JOB.parallelism(4).restoredFrom(checkpoint, Claim.CLAIM)).finishAndCheck();
@@ -92,7 +93,11 @@ final class KeyLife {
         Product.Answer answer = product.ask(onStorage("report", "--needs", version.key() + "@" + version.version()));
         Demo.require(answer.status() == status, "sealpoint report ended with " + answer.status() + ":\n" + answer.said());
         List<String> lines = answer.said().lines().filter(line -> !line.isBlank()).toList();
-        return List.of(lines.get(lines.size() - 1), "sealpoint report --needs " + version.key() + "@" + version.version() + " ends with " + status);
+        // Its last line answers; before that it names the files, and then says what is under the version.
+        List<String> evidence = new ArrayList<>(List.of(lines.get(lines.size() - 1)));
+        evidence.add("sealpoint report --needs " + version.key() + "@" + version.version() + " ends with " + status + ":");
+        lines.stream().filter(line -> !line.startsWith("needed by ")).takeWhile(line -> !line.contains(" sealed files of ")).forEach(evidence::add);
+        return evidence;
     }
 
     private String[] onStorage(String command, String... options) throws IOException {

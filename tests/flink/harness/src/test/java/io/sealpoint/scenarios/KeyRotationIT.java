@@ -138,12 +138,14 @@ class KeyRotationIT {
                 sidecarsLieWhereNothingIsInTheWay();
                 cluster.disposeOf(savepoint);
                 assertFalse(Files.exists(Storage.path(savepoint)), "the savepoint is gone, and its sidecar with it");
+                versions.disableFirst();
+                go(jobs, 2);
+                assertEquals(failed, failed(jobs), "nobody misses the version");
                 checkpoints = killed(cluster, jobs);
             }
         }
 
         void restoresExactlyWithoutTheOldVersion() throws Exception {
-            versions.disableFirst();
             try (Cluster cluster = start("third")) {
                 for (Job job : submit(cluster, checkpoints)) {
                     job.finishAndCheck();
