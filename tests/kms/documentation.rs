@@ -84,8 +84,9 @@ fn section(providers: &[Box<dyn Provider>]) -> String {
         `make test-cloud PROVIDER=aws` (or `azure`, `gcp`) runs the same suite with your own key, and with the credentials that the\n\
         client finds as it always does. Variables name the key, after its options: `KMS_AWS_REGION` and `KMS_AWS_KEY_ID` for\n\
         `kms.aws.region` and `kms.aws.key-id`; `KMS_AZURE_VAULT_URL` and `KMS_AZURE_KEY_NAME`; `KMS_GCP_PROJECT`,\n\
-        `KMS_GCP_LOCATION`, `KMS_GCP_KEY_RING` and `KMS_GCP_KEY_NAME`; and so on. It makes some hundred requests and changes\n\
-        nothing. We have not run it ourselves: no cloud has been called in the making of Sealpoint. Left out, by name:\n\n";
+        `KMS_GCP_LOCATION`, `KMS_GCP_KEY_RING` and `KMS_GCP_KEY_NAME`; and so on. One that is missing is named, and nothing is\n\
+        run then. It makes some hundred requests and changes nothing. We have not run it ourselves: no cloud has been called in\n\
+        the making of Sealpoint. Left out, by name:\n\n";
     for needs in [Needs::Server, Needs::Faults] {
         let cases = cases::all().into_iter().filter(|case| case.needs == needs);
         let names: Vec<_> = cases.map(|case| format!("`{}`", case.name)).collect();

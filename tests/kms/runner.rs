@@ -68,7 +68,8 @@ impl Arguments {
 type Check = fn(&[Box<dyn Provider>]);
 
 /// What the suite holds itself to.
-const OWN: &[(&str, Check)] = &[(documentation::TEST, documentation::check), (proxy::TEST, |_| proxy::check())];
+const OWN: &[(&str, Check)] =
+    &[(documentation::TEST, documentation::check), (proxy::TEST, |_| proxy::check()), (cloud::TEST, cloud::check)];
 
 /// One case of one provider.
 struct Test<'p> {
@@ -79,8 +80,14 @@ struct Test<'p> {
 
 /// Runs what the command line asks for.
 pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
-    let cloud = std::env::var(cloud::VARIABLE).ok();
-    let taken = |provider: &dyn Provider| cloud.as_ref().is_none_or(|cloud| provider.name() == cloud);
+    let cloud = match Cloud::asked_for(providers) {
+        Ok(cloud) => cloud,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let taken = |provider: &dyn Provider| cloud.as_ref().is_none_or(|cloud| provider.name() == cloud.provider);
     let mut tests = Vec::new();
     for provider in providers.iter().filter(|provider| taken(&***provider)) {
         // What only one service has is about its server in the tests.
@@ -106,7 +113,7 @@ pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
         }
     }));
     println!("\nrunning {} cases", tests.len() + own.len());
-    let stage = Stage::new(cloud.is_some());
+    let stage = Stage::new(cloud);
     let mut outcomes: Vec<Outcome> = in_parallel(&tests, arguments.threads, |test| stage.play(test));
     drop(stage);
 
@@ -127,7 +134,7 @@ pub fn run(arguments: &Arguments, providers: &[Box<dyn Provider>]) -> ExitCode {
 
 /// The servers: each starts when the first test needs it.
 struct Stage {
-    cloud: bool,
+    cloud: Option<Cloud>,
     proxy: OnceLock<Result<Arc<Proxy>, Missing>>,
     services: Mutex<HashMap<&'static str, Arc<Started>>>,
 }
@@ -135,7 +142,7 @@ struct Stage {
 type Started = OnceLock<Result<Box<dyn Service>, Missing>>;
 
 impl Stage {
-    fn new(cloud: bool) -> Stage {
+    fn new(cloud: Option<Cloud>) -> Stage {
         Stage { cloud, proxy: OnceLock::new(), services: Mutex::default() }
     }
 
@@ -149,7 +156,7 @@ impl Stage {
         if let Some(why) = test.provider.excuse(&test.case) {
             return Outcome::NotApplicable(why);
         }
-        if self.cloud && test.case.needs != Needs::Client {
+        if self.cloud.is_some() && test.case.needs != Needs::Client {
             return Outcome::Skipped(test.case.needs.absent_in_a_cloud().to_owned());
         }
         let place = Arc::clone(
@@ -169,8 +176,8 @@ impl Stage {
     }
 
     fn start(&self, provider: &dyn Provider) -> Result<Box<dyn Service>, Missing> {
-        if self.cloud {
-            return Cloud::from_environment(provider.name());
+        if let Some(cloud) = &self.cloud {
+            return Ok(Box::new(cloud.clone()));
         }
         let service = provider.start()?;
         if service.upstream().is_some() {
