@@ -20,6 +20,9 @@ pub fn check(providers: &[Box<dyn Provider>]) {
         for (case, _) in provider.not_applicable() {
             assert!(known.contains(case), "{} excuses itself from {case}, which is no case", provider.name());
         }
+        for case in provider.afflicted() {
+            assert!(known.contains(case), "{} fails on demand in {case}, which is no case", provider.name());
+        }
     }
     let path = root().join("docs/KEY_SERVICES.md");
     let document = fs::read_to_string(&path).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use sealpoint::context::EncryptionContext;
 use sealpoint::error::{Error, Kind, Result};
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::provider::{Pairs, Service};
@@ -37,6 +38,23 @@ impl<'s> Fixture<'s> {
     /// The same, in a case that is about the network.
     pub fn network(&self) -> &Route {
         self.route.as_ref().expect("the case is not applicable where there is no network")
+    }
+
+    /// From now on this happens to what clients of the key ask for: in the network, or in the service where there is
+    /// none.
+    pub fn inject(&self, key: &str, action: Value) {
+        match self.route() {
+            Some(route) => route.inject(action),
+            None => self.service.afflict(key, Some(&action)),
+        }
+    }
+
+    /// Everything is well again.
+    pub fn clear(&self, key: &str) {
+        match self.route() {
+            Some(route) => route.clear(),
+            None => self.service.afflict(key, None),
+        }
     }
 
     /// A second listener in front of the same server, that speaks like this.

@@ -21,9 +21,15 @@ pub trait Provider: Send + Sync {
     /// Starts its server; called once, all tests share it.
     fn start(&self) -> Result<Box<dyn Service>, Missing>;
 
-    /// False where clients call no server; no case that needs the fault proxy can then exist.
+    /// False where clients call no server; no case that needs the fault proxy can then exist, but for those that
+    /// [`afflicted`](Self::afflicted) names.
     fn has_network(&self) -> bool {
         true
+    }
+
+    /// The cases whose failures the service itself has on demand, see [`Service::afflict`].
+    fn afflicted(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// The other cases that cannot exist for it, each with the reason.
@@ -32,7 +38,8 @@ pub trait Provider: Send + Sync {
     /// Why the case cannot exist for it, if so.
     fn excuse(&self, case: &Case) -> Option<&'static str> {
         let own = self.not_applicable().iter().find(|(name, _)| *name == case.name).map(|(_, why)| *why);
-        let network = (!self.has_network() && case.needs == Needs::Faults).then_some("it is called without a network");
+        let reached = self.has_network() || self.afflicted().contains(&case.name);
+        let network = (!reached && case.needs == Needs::Faults).then_some("it is called without a network");
         own.or(network)
     }
 
@@ -125,6 +132,13 @@ pub trait Service: Send + Sync {
     fn plaintext_answer(&self, plaintext: &[u8]) -> Value {
         let _ = plaintext;
         unreachable!("wrong_lengths is not applicable, or plaintext_answer is written");
+    }
+
+    /// Where there is no network: has this happen to each use of the key, an action as of the proxy; nothing any more
+    /// without one.
+    fn afflict(&self, key: &str, action: Option<&Value>) {
+        let _ = (key, action);
+        unreachable!("the provider names no afflicted case, or afflict is written");
     }
 
     /// The settings of a client whose credentials have expired, by what the server or the proxy says.

@@ -79,16 +79,17 @@ fn engine(fixture: &Fixture) {
 }
 
 fn wrong_lengths(fixture: &Fixture) {
-    let settings = fixture.complete(&fixture.settings(&fixture.service().new_key()), fixture.route());
+    let key = fixture.service().new_key();
+    let settings = fixture.complete(&fixture.settings(&key), fixture.route());
     let open = || ok(EncryptionEngine::open(ok(EncryptionConfig::from_pairs(settings.iter().cloned()))));
     let sealed = ok(seal(&open()));
     for length in [33, 31, 0] {
-        fixture.network().inject(fixture.service().plaintext_answer(&vec![7; length]));
+        fixture.inject(&key, fixture.service().plaintext_answer(&vec![7; length]));
         fails(unseal(&open(), &sealed), Kind::WrappedKey);
         if fixture.service().draws() {
             fails(seal(&open()), Kind::WrappedKey);
         }
-        fixture.network().clear();
+        fixture.clear(&key);
     }
     assert_eq!(ok(unseal(&open(), &sealed)), b"state");
 }

@@ -1,7 +1,10 @@
 //! SoftHSM 2: a PKCS#11 module that keeps its tokens in files. What is done "at the server" goes by the module itself.
+//! In front of it is a module of ours that fails on demand.
 
 mod cases;
 pub mod softhsm;
+
+use serde_json::{Value, json};
 
 use crate::cases::Case;
 use crate::child::Missing;
@@ -26,8 +29,8 @@ impl Provider for Pkcs11 {
 
     fn server(&self) -> &'static str {
         match self.0 {
-            Mechanism::AesGcm => "SoftHSM 2, AES-GCM",
-            Mechanism::AesKwp => "SoftHSM 2, AES key wrap with padding",
+            Mechanism::AesGcm => "SoftHSM 2, AES-GCM, behind a module that fails on demand",
+            Mechanism::AesKwp => "the same, AES key wrap with padding",
         }
     }
 
@@ -40,6 +43,10 @@ impl Provider for Pkcs11 {
         false
     }
 
+    fn afflicted(&self) -> &'static [&'static str] {
+        &["wrong_lengths", "latency", "silent"]
+    }
+
     fn not_applicable(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("pending_deletion", "tokens delete keys at once"),
@@ -47,16 +54,13 @@ impl Provider for Pkcs11 {
             ("shredded_by_the_tool", ONE_PROCESS),
             ("destroying_denied", "whoever has the PIN may do everything"),
             ("automatic_rotation", "a token does nothing by itself"),
-            ("wrong_lengths", "there is no answer on a wire to alter"),
             ("rate_limit", "a token does not throttle"),
             ("status_500", NO_NETWORK),
             ("status_503", NO_NETWORK),
             ("half_answer", NO_NETWORK),
             ("garbled_answer", NO_NETWORK),
             ("dropped_request", NO_NETWORK),
-            ("latency", NO_NETWORK),
             ("refused", NO_NETWORK),
-            ("silent", NO_NETWORK),
             ("unknown_issuer", NO_NETWORK),
             ("tls_1_1", NO_NETWORK),
             ("connecting_needs_no_network", NO_NETWORK),
@@ -92,6 +96,20 @@ impl Service for Hsm {
 
     fn settings(&self, key: &str, _: Option<&Route>) -> Pairs {
         self.device.settings(softhsm::TOKEN, key, self.mechanism, self.device.pin_file())
+    }
+
+    fn plaintext_answer(&self, plaintext: &[u8]) -> Value {
+        json!({"length": plaintext.len()})
+    }
+
+    fn afflict(&self, key: &str, action: Option<&Value>) {
+        let fault = action.map(|action| match (&action["delay"], &action["hang"], &action["length"]) {
+            (Value::Number(seconds), _, _) => format!("delay {seconds}"),
+            (_, Value::Bool(true), _) => "hang".to_owned(),
+            (_, _, Value::Number(length)) => format!("length {length}"),
+            _ => panic!("shim.c does not do this: {action}"),
+        });
+        self.device.afflict(key, fault.as_deref());
     }
 
     fn set_enabled(&self, key: &str, enabled: bool) {

@@ -1,8 +1,13 @@
 //! PINs, modules and tokens, and what goes wrong with them.
 
 use std::fs;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cryptoki::object::Attribute;
+use sealpoint::config::EncryptionConfig;
+use sealpoint::engine::EncryptionEngine;
 use sealpoint::error::Kind;
 use tempfile::TempDir;
 
@@ -10,7 +15,7 @@ use super::softhsm::{self, Device, Mechanism};
 use crate::cases::{Case, Needs};
 use crate::client::Client;
 use crate::fixture::{Fixture, fails, ok, tenant};
-use crate::provider::Pairs;
+use crate::provider::{Pairs, pairs};
 
 pub const CASES: &[Case] = &[
     case("never_extractable", "a key that we make is sensitive and cannot be taken out", never_extractable),
@@ -18,6 +23,7 @@ pub const CASES: &[Case] = &[
     case("wrong_pin", "a wrong PIN is told as such, is not tried again, and the right one then works", wrong_pin),
     case("no_module", "a module that is missing, or is none, is the configuration's fault", no_module),
     case("no_token", "a token that is in no slot may come back", no_token),
+    case("hangs", "a token that hangs holds up 4 calls and no more, and nobody who seals", hangs),
     case("made_by_our_tool", "a key that `sealpoint pkcs11 create-key` has made works", made_by_our_tool),
     case("wrong_size", "a key of 128 bits, and one for the other mechanism, are refused", wrong_size),
     case("current_version_stays", "the current version is not disabled by us", current_version_stays),
@@ -104,6 +110,56 @@ fn no_token(fixture: &Fixture) {
     let error = fails(client.wrap(&[7; 32], &tenant("a")), Kind::KmsUnavailable);
     assert!(error.message().contains("no-such-token"), "{error}");
     fails(client.test_connection(), Kind::KmsUnavailable);
+}
+
+fn hangs(fixture: &Fixture) {
+    let limits = pairs([("kms.attempt-timeout", "3 s"), ("kms.timeout", "3 s"), ("kms.attempts", "1")]);
+    let settings = |key: &str| fixture.complete(&[fixture.settings(key), limits.clone()].concat(), None);
+    let (opened, sealed) = (fixture.service().new_key(), fixture.service().new_key());
+    let wrapped = ok(fixture.client(&fixture.settings(&opened)).wrap(&[7; 32], &tenant("a")));
+    let client = fixture.client(&settings(&opened));
+    let open =
+        |settings: &Pairs| ok(EncryptionEngine::open(ok(EncryptionConfig::from_pairs(settings.iter().cloned()))));
+    let foreign = ok(open(&fixture.complete(&fixture.settings(&sealed), None)).encrypt("file", b"state"));
+    let engine = open(&settings(&sealed));
+    until(|| engine.encrypt("file", b"state").is_ok());
+
+    [&opened, &sealed].into_iter().for_each(|key| device().afflict(key, Some("hang")));
+    let (outcomes, refused) = thread::scope(|scope| {
+        let refused = scope.spawn(|| engine.decrypt("file", &foreign));
+        let outcomes = client.run(|kms| async move {
+            let mut calls = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let (kms, wrapped) = (Arc::clone(&kms), wrapped.clone());
+                calls.spawn(async move { kms.decrypt(&wrapped, &tenant("a")).await });
+            }
+            calls.join_all().await
+        });
+        (outcomes, refused.join().expect("it does not panic"))
+    });
+    for outcome in outcomes {
+        fails(outcome, Kind::KmsTimeout);
+    }
+    let error = refused.expect_err("its data key is wrapped under a key that hangs");
+    assert!(error.may_pass(), "{error}");
+    for checkpoint in 0..3 {
+        engine.begin_epoch("job", checkpoint);
+        ok(engine.encrypt("file", b"state"));
+    }
+    // Fewer than 4 where another test makes a key meanwhile: whoever comes later waits for that.
+    let held_up = device().held_up(&opened);
+    assert!(held_up <= 4, "{held_up} calls, where the others should wait for their turn in vain");
+
+    [&opened, &sealed].into_iter().for_each(|key| device().afflict(key, None));
+    until(|| engine.decrypt("file", &foreign).is_ok_and(|opened| opened == b"state"));
+}
+
+fn until(happened: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < Duration::from_secs(120), "it never happens");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn made_by_our_tool(fixture: &Fixture) {

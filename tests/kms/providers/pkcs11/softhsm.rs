@@ -1,9 +1,9 @@
-//! The module and its tokens. It reads its configuration from the environment when it is loaded, once a process, so
+//! The module, ours in front of it, and its tokens. SoftHSM reads its configuration from the environment when it is loaded, once a process, so
 //! the whole suite runs with one.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -66,8 +66,9 @@ pub fn unique(what: &str) -> String {
     format!("{what}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// SoftHSM, with fresh tokens.
+/// SoftHSM behind a module that fails on demand, with fresh tokens.
 pub struct Device {
+    /// Ours, for everybody in this process: locks go by the path.
     module: PathBuf,
     /// The module is used by one test at a time here; how our client does without that is what is tested.
     context: Mutex<Pkcs11>,
@@ -91,6 +92,7 @@ impl Device {
         let tokens = folder().join("tokens");
         let _ = fs::remove_dir_all(&tokens);
         fs::create_dir_all(&tokens).expect("target is ours");
+        let shim = shim(&module)?;
         let configuration = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
         fs::write(folder().join("softhsm2.conf"), configuration).expect("target is ours");
         fs::write(folder().join("pin"), format!("{PIN}\n")).expect("target is ours");
@@ -108,12 +110,12 @@ impl Device {
             let output = output.expect("it was built with this test");
             assert_eq!(output.status.success(), succeeds, "{output:?}");
         }
-        let context = Pkcs11::new(&module).expect("the module loads");
+        let context = Pkcs11::new(&shim).expect("the module loads");
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => panic!("{error}"),
         }
-        Ok(Device { module, context: Mutex::new(context) })
+        Ok(Device { module: shim, context: Mutex::new(context) })
     }
 
     pub fn pin_file(&self) -> PathBuf {
@@ -190,6 +192,20 @@ impl Device {
         })
     }
 
+    /// Has this happen to each use of the keys of this label, as `shim.c` documents it; nothing any more without.
+    pub fn afflict(&self, key: &str, fault: Option<&str>) {
+        let (file, new) = (faults().join(key), faults().join(format!("{key}.new")));
+        match fault {
+            Some(fault) => fs::write(&new, fault).and_then(|()| fs::rename(&new, &file)).expect("target is ours"),
+            None => fs::remove_file(&file).expect("it was afflicted"),
+        }
+    }
+
+    /// How many uses of the keys of this label were held up so far.
+    pub fn held_up(&self, key: &str) -> u64 {
+        fs::metadata(faults().join(format!("{key}.calls"))).map_or(0, |file| file.len())
+    }
+
     fn with<T>(&self, token: &str, work: impl FnOnce(&Session) -> T) -> T {
         let lock = sealpoint::kms::pkcs11::lock_of(&self.module);
         let _alone = lock.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -205,6 +221,26 @@ impl Device {
         }
         work(&session)
     }
+}
+
+fn faults() -> PathBuf {
+    folder().join("faults")
+}
+
+/// Builds `shim.c` in front of this module.
+fn shim(module: &Path) -> Result<PathBuf, Missing> {
+    let _ = fs::remove_dir_all(faults());
+    fs::create_dir_all(faults()).expect("target is ours");
+    let shim = folder().join("shim.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-pthread"]);
+    compiler.arg(format!("-DMODULE=\"{}\"", module.display()));
+    compiler.arg(format!("-DFAULTS=\"{}\"", faults().display()));
+    compiler.arg(root().join("tests/kms/providers/pkcs11/shim.c")).arg("-o").arg(&shim).arg("-ldl");
+    let output = compiler.output();
+    let output = output.map_err(|_| Missing("there is no C compiler (cc) here: apt-get install gcc".to_owned()))?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(shim)
 }
 
 fn find(session: &Session, key: &str, version: Option<&str>) -> Vec<ObjectHandle> {
