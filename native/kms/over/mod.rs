@@ -2,7 +2,7 @@
 //!
 //! From the outside in: measured, deadline, single flight, breaker, retry, budget, and the limit of one attempt. An
 //! operation (`decrypt`, ...) passes the outer ones once; each of its attempts passes the budget. Time is tokio's, so that
-//! tests can turn it.
+//! tests can turn it. `order` tests what the order is for.
 
 mod attempt;
 mod breaker;
@@ -229,5 +229,7 @@ impl<A: Around> KmsClient for Over<A> {
     }
 }
 
+#[cfg(test)]
+mod order;
 #[cfg(test)]
 mod testing;
