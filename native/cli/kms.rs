@@ -21,7 +21,7 @@ use crate::output::error_json;
 /// The subcommands of `sealpoint kms`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Try each permission that the key services of every tenant need, and name what is missing
+    /// Try the permissions that the key services of every tenant need, and name what is missing
     Test(Test),
     /// Measure how long the key services take, within kms.calls-per-second
     Bench(Bench),

@@ -74,6 +74,16 @@ pub fn explain(answer: &Answer, action: Action, target: &Target) -> Error {
     .after(answer.retry_after)
 }
 
+/// What the server says beforehand that the token may not do.
+pub fn not_granted(action: Action, target: &Target) -> Error {
+    let Target { address, mount, key } = target;
+    Kind::AccessDenied.error(format_args!(
+        "vault at {address} would not {} '{mount}/keys/{key}': {}",
+        action.verb(),
+        grant(action, target)
+    ))
+}
+
 /// The error of an answer to a login that is no success; `option` is where its credential comes from.
 pub fn explain_login(answer: &Answer, address: &str, path: &str, option: &str) -> Error {
     let said = said(&answer.body);
@@ -101,20 +111,21 @@ fn classify(status: u16, said: &str, action: Action, target: &Target) -> (Kind, 
         return known;
     }
     match status {
-        403 => (
-            Kind::AccessDenied,
-            format!(
-                "grant it in the policy of the token: path \"{}\" {{ capabilities = [\"{}\"] }}",
-                action.path(&target.mount, &target.key),
-                action.capability()
-            ),
-        ),
+        403 => (Kind::AccessDenied, grant(action, target)),
         404 if said.is_empty() && action == Action::Read => (Kind::KeyNotFound, no_such_key(target)),
         404 | 405 => (Kind::Config, "is this mount a transit engine? Check kms.vault.mount".to_owned()),
         _ if said.contains("key not found") => (Kind::KeyNotFound, no_such_key(target)),
         _ => passing(status, said)
             .unwrap_or_else(|| (Kind::Internal, "this answer is not known here; see the server's log".to_owned())),
     }
+}
+
+fn grant(action: Action, target: &Target) -> String {
+    format!(
+        "grant it in the policy of the token: path \"{}\" {{ capabilities = [\"{}\"] }}",
+        action.path(&target.mount, &target.key),
+        action.capability()
+    )
 }
 
 fn no_such_key(target: &Target) -> String {

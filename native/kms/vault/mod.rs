@@ -25,7 +25,7 @@ use crate::config::{KmsTransport, VaultConfig};
 use crate::context::EncryptionContext;
 use crate::error::{Error, Kind, Result};
 use crate::kms::http::Answer;
-use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Probe, WrappedKey};
+use crate::kms::{Canary, Destruction, KeyVersion, KmsClient, Need, Probe, WrappedKey};
 use crate::secret::{MAX_LEN, Secret};
 
 use errors::{Action, Target};
@@ -268,21 +268,29 @@ impl VaultClient {
         };
         probes.push(probe(Action::Encrypt, wrapped.map(drop)));
         probes.push(probe(Action::Decrypt, opened));
+        // Rotating cannot be tried without doing it. A token that may not ask leaves it open.
+        if let Some(granted) = self.granted(Action::Rotate).await {
+            let may = granted.iter().any(|word| word == Action::Rotate.capability() || word == "root");
+            let outcome = if may { Ok(()) } else { Err(errors::not_granted(Action::Rotate, &self.target)) };
+            probes.push(probe(Action::Rotate, outcome).needed_for(Need::Care));
+        }
         probes
     }
 
     /// True if the policy itself keeps `encrypt` from creating a key.
     async fn may_not_create(&self) -> bool {
-        let path = Action::Encrypt.path(&self.target.mount, &self.target.key);
-        let body = CapabilitiesRequest { paths: [&path] };
-        let Ok(token) = self.session.token().await else { return false };
-        let Ok(answer) = self.send(Action::Read, "sys/capabilities-self", token.text(), Some(&body)).await else {
-            return false;
-        };
-        let granted: BTreeMap<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let granted: Option<Vec<String>> =
-            granted.get(&path).and_then(|list| serde_json::from_value(list.clone()).ok());
+        let granted = self.granted(Action::Encrypt).await;
         granted.is_some_and(|list| !list.iter().any(|word| word == "create" || word == "root"))
+    }
+
+    /// What the token may do at the path of this action, by the server's word; `None` if it does not say.
+    async fn granted(&self, action: Action) -> Option<Vec<String>> {
+        let path = action.path(&self.target.mount, &self.target.key);
+        let body = CapabilitiesRequest { paths: [&path] };
+        let token = self.session.token().await.ok()?;
+        let answer = self.send(Action::Read, "sys/capabilities-self", token.text(), Some(&body)).await.ok()?;
+        let granted: BTreeMap<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+        granted.get(&path).and_then(|list| serde_json::from_value(list.clone()).ok())
     }
 
     /// Where nothing can be wrapped: whether unwrapping would be allowed. What never was wrapped is refused by the key.

@@ -143,10 +143,12 @@ impl Service for OpenBao {
     }
 
     fn denials(&self, key: &str, route: Option<&Route>) -> Vec<(String, Pairs)> {
-        let all = admin::documented(&[1], key);
-        let lines = [("keys", "read"), ("encrypt", "update"), ("decrypt", "update")];
-        let without = |(path, capability): (&str, &str)| {
-            let path = format!("transit/{path}/{key}");
+        let all = admin::documented(&[2], key);
+        let (read, rotate) = (format!("keys/{key}"), format!("keys/{key}/rotate"));
+        let (wrap, unwrap) = (format!("encrypt/{key}"), format!("decrypt/{key}"));
+        let lines = [(read, "read"), (wrap, "update"), (unwrap, "update"), (rotate, "update")];
+        let without = |(path, capability): (String, &str)| {
+            let path = format!("transit/{path}");
             let line = format!("\"{path}\"");
             let policy: String = all.lines().filter(|l| !l.contains(&line)).map(|l| format!("{l}\n")).collect();
             assert_ne!(policy.trim(), all.trim(), "the documented policy names {path}");

@@ -203,6 +203,7 @@ fn without_default(fixture: &Fixture) {
     round_trip(&client);
     fails(client.rotate(), Kind::AccessDenied);
     ok(client.test_connection());
+    assert_eq!(client.probe().len(), 3, "what may not be asked is not said");
 }
 
 fn policies(fixture: &Fixture) {
@@ -216,9 +217,15 @@ fn policies(fixture: &Fixture) {
         ok(client.test_connection());
         round_trip(client);
     }
-    let error = fails(task_manager.rotate(), Kind::AccessDenied);
     let line = format!("path \"transit/keys/{key}/rotate\" {{ capabilities = [\"update\"] }}");
-    assert!(error.message().contains(&line), "{error}");
+    let asked = task_manager.probe().pop().expect("something is asked for").outcome;
+    for outcome in [asked, task_manager.rotate().map(drop)] {
+        let error = fails(outcome, Kind::AccessDenied);
+        assert!(error.message().contains(&line), "{error}");
+    }
+    for probe in job_manager.probe() {
+        ok(probe.outcome.map_err(|error| error.at(probe.permission)));
+    }
     ok(job_manager.rotate());
     fails(job_manager.set_version_enabled("1", false), Kind::AccessDenied);
     ok(administrator.set_version_enabled("1", false));
