@@ -14,6 +14,7 @@ Under one port: AWS KMS (POST / with X-Amz-Target), AWS STS (POST / with a form)
     ADMIN               may do everything; its signature is not looked at
     FULL                may do everything
     DENY<operation>     may do all but that (DENYReEncrypt: neither ReEncryptFrom nor ReEncryptTo)
+    ONLY.<operation>... may do only these, each led by a dot
     EXPIRED             has expired
     SKEWED              meets a server whose clock is a day ahead
     ASSUMED..., CONTAINER...   given by STS and by /credentials, with the session token "token-of-<access key>"
@@ -155,7 +156,9 @@ class Kms:
 
     def permit(self, access_key, operation, key):
         refused = access_key.removeprefix("DENY") if access_key.startswith("DENY") else None
-        if refused and operation in (refused, f"{refused}From", f"{refused}To"):
+        granted = access_key.split(".")[1:] if access_key.startswith("ONLY.") else None
+        if (refused and operation in (refused, f"{refused}From", f"{refused}To")
+                or granted is not None and operation not in granted):
             raise self.denied(access_key, operation, f"resource: {key.arn}")
 
     def denied(self, access_key, operation, what):
@@ -396,7 +399,7 @@ class Signatures:
         access_key, date, region, signed_for, _ = fields["Credential"].split("/")
         if access_key == "ADMIN":
             return access_key, region
-        known = ("FULL", "DENY", "EXPIRED", "SKEWED", "ASSUMED", "CONTAINER")
+        known = ("FULL", "DENY", "ONLY.", "EXPIRED", "SKEWED", "ASSUMED", "CONTAINER")
         token = headers.get("X-Amz-Security-Token")
         given = access_key.startswith(("ASSUMED", "CONTAINER"))
         if not access_key.startswith(known) or (given and token != f"token-of-{access_key}"):

@@ -1,12 +1,14 @@
 //! What only AWS KMS has: aliases, keys of several regions and accounts, other usages, roles.
 
 use std::process::Command;
+use std::time::Duration;
 
-use sealpoint::error::Kind;
+use sealpoint::error::{Kind, Result};
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Needs};
 use crate::child::{root, tool};
+use crate::client::Client;
 use crate::fixture::{Fixture, fails, ok, tenant};
 use crate::provider::Pairs;
 
@@ -40,6 +42,12 @@ pub const CASES: &[Case] = &[
         what: "a key of another account that gives no permission is an error that names the permission",
         needs: Needs::Server,
         run: other_account,
+    },
+    Case {
+        name: "roles",
+        what: "the IAM policies in this document allow what TaskManagers and JobManagers do, and nothing more",
+        needs: Needs::Server,
+        run: roles,
     },
     Case {
         name: "wrong_clock",
@@ -142,6 +150,67 @@ fn other_account(fixture: &Fixture) {
     let client = fixture.client(&fixture.settings(&theirs));
     let error = fails(client.data_key(&tenant("a")).map(|_| ()), Kind::AccessDenied);
     assert!(error.message().contains("kms:GenerateDataKey"), "{error}");
+}
+
+fn roles(fixture: &Fixture) {
+    let (task_manager, job_manager) = (documented("TaskManagers draw"), documented("The JobManager looks"));
+    let folder = tempfile::tempdir().expect("temporary files can be made");
+    let with_only = |actions: &[String]| {
+        let access_key = format!("ONLY.{}", actions.join("."));
+        let file = super::credentials(&folder, &access_key).display().to_string();
+        fixture.client(&with(fixture.settings(&fixture.service().new_key()), "kms.aws.credentials-file", &file))
+    };
+    for (role, work) in [(&task_manager, seal_and_open as fn(&Client) -> Result<()>), (&job_manager, look_after)] {
+        let client = with_only(role);
+        ok(client.test_connection());
+        ok(work(&client));
+        for action in role {
+            let others: Vec<_> = role.iter().filter(|other| *other != action).cloned().collect();
+            let error = fails(work(&with_only(&others)), Kind::AccessDenied);
+            assert!(error.message().contains(&format!("kms:{action}")), "without {action}: {error}");
+        }
+    }
+    for probe in with_only(&job_manager).probe() {
+        ok(probe.outcome.map_err(|error| error.at(probe.permission)));
+    }
+    let client = with_only(&task_manager);
+    fails(client.rotate(), Kind::AccessDenied);
+    fails(client.wrap(&[7; 32], &tenant("a")), Kind::AccessDenied);
+    let fallback = with_only(&[task_manager, vec!["Encrypt".to_owned()]].concat());
+    let wrapped = ok(fallback.wrap(&[7; 32], &tenant("a")));
+    assert_eq!(ok(fallback.unwrap(&wrapped, &tenant("a"))), [7; 32]);
+    fails(with_only(&job_manager).schedule_destruction(Duration::from_secs(7 * 86_400)), Kind::AccessDenied);
+}
+
+/// What a TaskManager does.
+fn seal_and_open(client: &Client) -> Result<()> {
+    let (drawn, wrapped) = client.data_key(&tenant("a"))?;
+    assert_eq!(client.unwrap(&wrapped, &tenant("a"))?, drawn);
+    Ok(())
+}
+
+/// What a JobManager does on top.
+fn look_after(client: &Client) -> Result<()> {
+    seal_and_open(client)?;
+    let wrapped = client.wrap(&[7; 32], &tenant("a"))?;
+    client.current_version()?;
+    client.versions()?;
+    client.automatic_rotation()?;
+    let rotated = client.rotate()?;
+    assert_eq!(client.rewrap(&wrapped, &tenant("a"))?.version, rotated.id);
+    Ok(())
+}
+
+/// The actions of the policy that follows this sentence in docs/KEY_SERVICES.md, without `kms:`.
+fn documented(sentence: &str) -> Vec<String> {
+    let document = include_str!("../../../../docs/KEY_SERVICES.md");
+    let (_, behind) = document.split_once("## AWS KMS\n").expect("there is such a chapter");
+    let policy = behind.split_once(sentence).and_then(|(_, behind)| behind.split_once("```json\n"));
+    let policy = policy.and_then(|(_, policy)| policy.split_once("```")).expect("a policy follows").0;
+    let policy: Value = serde_json::from_str(policy).expect("a policy is JSON");
+    let actions = policy["Statement"][0]["Action"].as_array().expect("a list of actions");
+    let bare = |action: &Value| text(action).strip_prefix("kms:").expect("an action of AWS KMS").to_owned();
+    actions.iter().map(bare).collect()
 }
 
 fn wrong_clock(fixture: &Fixture) {
