@@ -60,7 +60,7 @@ fn line(step: &Step, spent: Duration) -> String {
     let per_second = |count: u64| count as f64 / spent.as_secs_f64().max(0.001);
     let mut line = format!("{doing}:");
     if !unit.is_empty() {
-        let of = if *total > 0 { format!(" of {total}") } else { String::new() };
+        let of = if *total > 0 { format!(" of {}", total.max(done)) } else { String::new() };
         line += &format!(" {done}{of} {unit},");
     }
     let (rate, left) = if step.bytes > 0 || step.of_bytes > 0 {
@@ -99,6 +99,7 @@ mod tests {
         assert_eq!(after(&step((50, 100), none)), "reading: 50 of 100 files, 5/s, about 10 s left");
         assert_eq!(after(&step((100, 100), none)), "reading: 100 of 100 files, 10/s");
         assert_eq!(after(&step((0, 100), none)), "reading: 0 of 100 files, 0/s");
+        assert_eq!(after(&step((110, 100), none)), "reading: 110 of 110 files, 11/s", "more came meanwhile");
         let by_bytes = after(&step((1, 4), (10 << 20, 40 << 20)));
         assert_eq!(by_bytes, "reading: 1 of 4 files, 10.0 MiB, 1.0 MiB/s, about 30 s left");
         let one = Step { unit: "", ..step(none, (10 << 20, 0)) };

@@ -17,7 +17,8 @@ What holds for every command:
   leave it out.
 * **Standard output** is the answer, for programs with `--json`: one document, as each command says below. Errors, warnings
   and progress go to standard error; progress only on a terminal, or with `--progress`. `-v` (or `SEALPOINT_LOG=debug`) says
-  more.
+  more. Progress says the rate, and the time left where it is known how much there is: not of a stream, not while files are
+  listed, and not while `rewrap` reads heads, which it does as it lists.
 * **Keys** are named `KEK[@VERSION]` as files name them, and as `report` and `inspect` show them.
 * **Ctrl-C and SIGTERM** leave nothing half-written: no part of a file, no upload in parts. A second one ends the process at
   once, whatever it is in the middle of.

@@ -119,7 +119,7 @@ impl Reach {
     }
 
     /// Those of them that are wanted by what they are: the others take no memory.
-    pub fn list_some(&self, under: &Location, wanted: impl Fn(&Object) -> bool) -> Result<Vec<Object>> {
+    pub fn list_some(&self, under: &Location, mut wanted: impl FnMut(&Object) -> bool) -> Result<Vec<Object>> {
         let store = self.store(under)?;
         let mut found: Vec<Object> = self.wait(async {
             let listed = store.list(under).await;

@@ -8,7 +8,7 @@ use super::checkpoint::Checkpoint;
 use super::kek::KekName;
 use super::problem::{Problem, What};
 use super::reach::Reach;
-use super::survey::{Found, look, survey};
+use super::survey::{Found, is_keyless, look, survey};
 use crate::envelope::{DataKeyId, Head, Parsed, Slot, sidecar};
 use crate::error::{Kind, Result};
 use crate::flink::METADATA;
@@ -35,8 +35,14 @@ pub struct Exposure {
 /// sidecars.
 pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result<Exposure> {
     let mut found = Exposure { root: root.clone(), data_keys: 0, files: 0, bytes: 0, problems: Vec::new() };
+    reach.progress().begin("listing", "files", 0);
+    let mut files = 0;
     // The two kinds of file that say something of others.
-    let listed = reach.list_some(root, |object| [METADATA, sidecar::FILE_NAME].contains(&object.location.name()))?;
+    let listed = reach.list_some(root, |object| {
+        reach.progress().add(1);
+        files += u64::from(!is_keyless(object));
+        [METADATA, sidecar::FILE_NAME].contains(&object.location.name())
+    })?;
     let elsewhere = elsewhere(reach, root, &listed, &mut found.problems);
     let beside = beside(reach, compromised, root, &listed, &elsewhere, &mut found.problems)?;
     drop(listed);
@@ -57,16 +63,17 @@ pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result
         Found::Unfinished(_) | Found::Gone(_) => {}
     };
     let store = reach.store(root)?;
-    reach.progress().begin("reading heads", "files", 0);
+    reach.progress().begin("reading heads", "files", files + elsewhere.len() as u64);
     reach.wait(async {
-        let mut files = survey(&store, std::slice::from_ref(root));
-        while let Some(file) = files.next().await {
+        let mut found = survey(&store, std::slice::from_ref(root));
+        while let Some(file) = found.next().await {
             reach.progress().add(1);
             count(file);
         }
         Ok(())
     })?;
     for place in &elsewhere {
+        reach.progress().add(1);
         if let Some(object) = reach.stat(place)? {
             count(reach.engine().wait(look(&reach.store(place)?, object)));
         }

@@ -56,19 +56,7 @@ impl Sealed {
 /// Looks at every file at or below `roots`, which all lie in `store`. What lies below two of them is found once. Memory
 /// is bounded, however many files there are; the order is none.
 pub fn survey(store: &Store, roots: &[Location]) -> BoxStream<'static, Found> {
-    let listed = futures_util::stream::iter(outermost(roots)).then({
-        let store = store.clone();
-        move |root| {
-            let store = store.clone();
-            async move { store.list(&root).await }
-        }
-    });
-    let store = store.clone();
-    let files = listed.flatten().filter(|found| {
-        // A manifest is a sealed file like the others: nobody can compare it any more once its key is gone.
-        let keyless = |name: &str| name.starts_with(OURS) && name != manifest::FILE_NAME;
-        std::future::ready(!found.as_ref().is_ok_and(|object| keyless(object.location.name())))
-    });
+    let (files, store) = (files(store, roots), store.clone());
     let look = move |found: Result<Object>| {
         let store = store.clone();
         async move {
@@ -79,6 +67,23 @@ pub fn survey(store: &Store, roots: &[Location]) -> BoxStream<'static, Found> {
         }
     };
     files.map(look).buffer_unordered(PARALLEL).boxed()
+}
+
+/// What a survey looks at, as it is listed: an error for what could not be.
+pub fn files(store: &Store, roots: &[Location]) -> BoxStream<'static, Result<Object>> {
+    let store = store.clone();
+    let listed = futures_util::stream::iter(outermost(roots)).then(move |root| {
+        let store = store.clone();
+        async move { store.list(&root).await }
+    });
+    listed.flatten().filter(|found| std::future::ready(!found.as_ref().is_ok_and(is_keyless))).boxed()
+}
+
+/// True for the files of ours that no key opens. A manifest is a sealed file like the others: nobody can compare it any
+/// more once its key is gone.
+pub fn is_keyless(object: &Object) -> bool {
+    let name = object.location.name();
+    name.starts_with(OURS) && name != manifest::FILE_NAME
 }
 
 /// What kind of file this is.

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use sealpoint::lifecycle::reach::Reach;
+use sealpoint::lifecycle::recover::exposure;
+use sealpoint::store::{Location, StoreOptions};
 use serde_json::json;
 
 use super::fixture::{CLI, Fixture};
@@ -135,4 +138,18 @@ fn the_runbook_for_a_compromised_key_works() {
     let run = bash.env("SEALPOINT_CONFIG", fixture.path("sealpoint.toml")).output().unwrap();
     assert!(run.status.success(), "{run:?}");
     assert_eq!(fixture.json(&["verify", "--require-manifest", "new/job"]).0, Some(0));
+}
+
+#[test]
+fn how_many_heads_there_are_to_read_is_known_before_the_first() {
+    let fixture = Fixture::new();
+    checkpoint(&fixture);
+    fixture.write("job/chk-5/.sealpoint-tmp-1", b"half of it");
+    // Those of the checkpoint itself, and those that its job shares.
+    let reach = Reach::new(fixture.engine(), StoreOptions::default(), None);
+    let root = Location::of_path(&fixture.path("job/chk-5")).unwrap();
+    let exposed = exposure(&reach, &"sealpoint@1".parse().unwrap(), &root).unwrap();
+    let step = reach.progress().step();
+    assert_eq!(exposed.files, FILES.len() as u64 + 1);
+    assert_eq!((step.doing, step.done, step.total), ("reading heads", exposed.files, exposed.files));
 }

@@ -12,6 +12,7 @@ use crate::lifecycle::problem::Problem;
 use crate::lifecycle::progress::Progress;
 use crate::lifecycle::reach::Reach;
 use crate::lifecycle::sealed_file::{SealedFile, THROUGH};
+use crate::lifecycle::survey::files;
 use crate::store::{Location, Object, Store};
 
 /// The files that are needed: eight bytes each, by a hash that nobody can foresee. If two share one, a file counts as
@@ -26,19 +27,18 @@ pub struct Live {
     pub unread: Few<Error>,
 }
 
-/// Every `_metadata` at or below these places.
-pub async fn metadata_in(store: &Store, roots: &[Location]) -> Vec<Object> {
-    let mut found = Vec::new();
-    for root in roots {
-        let mut listed = store.list(root).await;
-        while let Some(listed) = listed.next().await {
-            // What cannot be listed is told when the files are looked at.
-            found.extend(listed.ok().filter(|object| object.location.name() == METADATA));
-        }
+/// Every `_metadata` at or below these places, and how many files there are to be looked at.
+pub async fn metadata_in(store: &Store, roots: &[Location], progress: &Progress) -> (Vec<Object>, u64) {
+    let (mut found, mut all) = (Vec::new(), 0);
+    let mut listed = files(store, roots);
+    while let Some(listed) = listed.next().await {
+        progress.add(1);
+        all += 1;
+        // What cannot be listed is told when the files are looked at.
+        found.extend(listed.ok().filter(|object| object.location.name() == METADATA));
     }
     found.sort_by(|a, b| a.location.cmp(&b.location));
-    found.dedup_by(|a, b| a.location == b.location);
-    found
+    (found, all)
 }
 
 impl Live {

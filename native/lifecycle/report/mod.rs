@@ -141,14 +141,16 @@ pub fn report(
     let keks = engine.wait(Keks::ask(engine.keys().clients()));
     let mut work = Work::new(engine, keks, options.needs.clone());
     let stores = stores(roots, options)?;
-    progress.begin("listing files", "checkpoints", 0);
-    let mut metadata = Vec::new();
+    progress.begin("listing", "files", 0);
+    let (mut metadata, mut files) = (Vec::new(), 0);
     for (store, roots) in &stores {
-        metadata.extend(engine.wait(progress.unless_stopped(live::metadata_in(store, roots)))?);
+        let listed = engine.wait(progress.unless_stopped(live::metadata_in(store, roots, progress)))?;
+        metadata.extend(listed.0);
+        files += listed.1;
     }
     progress.begin("reading the metadata of checkpoints", "checkpoints", metadata.len() as u64);
     work.live.read(&Reach::new(Arc::clone(engine), options.store.clone(), None), metadata, progress)?;
-    progress.begin("reading heads", "files", 0);
+    progress.begin("reading heads", "files", files);
     for (store, roots) in &stores {
         engine.wait(progress.unless_stopped(work.look(store, roots, progress, &mut each)))??;
     }
