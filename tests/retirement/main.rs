@@ -7,3 +7,6 @@ mod report;
 mod retire;
 mod runbooks;
 mod shred;
+#[path = "../terminal/mod.rs"]
+mod terminal;
+mod typed;
