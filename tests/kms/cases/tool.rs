@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::cases::{Case, Needs};
 use crate::fixture::{Fixture, ok, tenant};
+use crate::provider::{Pairs, pairs};
 
 pub const CASES: &[Case] = &[
     Case {
@@ -22,6 +23,12 @@ pub const CASES: &[Case] = &[
         needs: Needs::Server,
         run: shredded_by_the_tool,
     },
+    Case {
+        name: "moves_between_providers",
+        what: "`sealpoint rewrap --to` moves state from a keyring to this service, and on to another keyring: what it moved away from is no more needed",
+        needs: Needs::Client,
+        run: moves_between_providers,
+    },
 ];
 
 /// The tool, over a store in a folder of its own.
@@ -32,12 +39,16 @@ pub struct Tool {
 impl Tool {
     pub fn new(fixture: &Fixture, key: &str) -> Tool {
         let tool = Tool { folder: TempDir::new().expect("temporary files can be made") };
-        let settings = fixture.complete(&fixture.settings(key), fixture.route());
-        let lines = settings.iter().map(|(key, value)| format!("{key} = {}\n", Value::from(value.as_str())));
-        tool.write("sealpoint.toml", &lines.collect::<String>());
+        tool.configured(&fixture.complete(&fixture.settings(key), fixture.route()));
         fs::create_dir(tool.folder.path().join("store")).expect("the folder is ours");
         tool.write("plain", "state");
         tool
+    }
+
+    /// From now on this is the configuration.
+    fn configured(&self, settings: &Pairs) {
+        let lines = settings.iter().map(|(key, value)| format!("{key} = {}\n", Value::from(value.as_str())));
+        self.write("sealpoint.toml", &lines.collect::<String>());
     }
 
     /// Adds lines to the configuration.
@@ -120,4 +131,49 @@ fn shredded_by_the_tool(fixture: &Fixture) {
     assert!(at_once != later, "{said}");
     tool.run(1, &["open", "--verify", &tool.path("store/f")]);
     assert_eq!(ok(bystander.unwrap(&theirs, &tenant("b"))), [9; 32]);
+}
+
+fn moves_between_providers(fixture: &Fixture) {
+    let key = fixture.service().new_key();
+    let tool = Tool::new(fixture, &key);
+    let keyring = |name: &str| {
+        let path = tool.path(name);
+        tool.run(0, &["keyring", "create", &path, "--key", name]);
+        let settings = pairs([("kms.provider", "local"), ("kms.local.keyring", &path), ("kms.local.key", name)]);
+        fixture.complete(&settings, None)
+    };
+    let [from, to] = ["from", "to"].map(keyring);
+    let service = fixture.complete(&fixture.settings(&key), fixture.route());
+    let (store, checkpoint) = (tool.path("store"), tool.path("store/chk-1"));
+    let moved = |from: &Pairs, to: &Pairs, files: usize| {
+        tool.configured(&[from.clone(), as_fallback("new", to)].concat());
+        let said = tool.run(0, &["rewrap", "--to", "new", &store]);
+        assert!(said.contains(&format!("{files} renewed, 0 current, 0 failed")), "{said}");
+        tool.configured(to);
+    };
+
+    tool.configured(&from);
+    tool.seal("store/f");
+    tool.checkpoint("store/chk-1");
+    moved(&from, &service, 2);
+    fs::remove_file(tool.path("from")).expect("it is ours");
+    tool.run(0, &["open", "--verify", &tool.path("store/f")]);
+    tool.run(0, &["verify", &checkpoint]);
+    tool.seal("store/g");
+    moved(&service, &to, 3);
+    for file in ["store/f", "store/g"] {
+        tool.run(0, &["open", "--verify", &tool.path(file)]);
+    }
+    tool.run(0, &["verify", &checkpoint]);
+}
+
+/// What says of a fallback what this says of the only key service.
+fn as_fallback(name: &str, settings: &Pairs) -> Pairs {
+    let mut own = settings.clone();
+    let provider = settings.iter().find(|(key, _)| key == "kms.provider").map_or("", |(_, provider)| provider);
+    let of_it = format!("kms.{provider}.");
+    own.retain(|(key, _)| key == "kms.provider" || key == "kms.ca-file" || key.starts_with(&of_it));
+    own.iter_mut().for_each(|(key, _)| *key = key.replacen("kms.", &format!("kms.fallback.{name}."), 1));
+    own.push(("kms.fallbacks".to_owned(), name.to_owned()));
+    own
 }
