@@ -609,6 +609,34 @@ fn elsewhere_a_rotation_shows_within_one_data_key_s_life() {
     }
 }
 
+/// A data key that lay ready is taken until it is `data-key.max-age` old, and sealed with for as long again.
+#[test]
+fn elsewhere_nothing_is_sealed_under_the_old_version_twice_max_age_after_a_rotation() {
+    const MAX_AGE: u64 = 2 * 3600;
+    let rotated = |site: &Site| {
+        let process = site.process(&[("data-key.max-age", "2 h")]);
+        let _first = process.head("default");
+        process.settled(2);
+        site.file().update(|keyring| keyring.key_mut("sealpoint")?.rotate(SystemTime::now()).map(drop)).unwrap();
+        process
+    };
+    let site = Site::new();
+    let process = rotated(&site);
+    process.line.hold.store(true, SeqCst);
+    let version_after = |seconds| {
+        process.clock.pass(seconds);
+        version_of(&process.head("default"))
+    };
+    assert_eq!((version_after(MAX_AGE - 1), version_after(MAX_AGE - 1)), ("1".to_owned(), "1".to_owned()));
+    process.line.hold.store(false, SeqCst);
+    assert_eq!(version_after(1), "2");
+
+    let site = Site::new();
+    let process = rotated(&site);
+    process.clock.pass(MAX_AGE);
+    assert_eq!(version_of(&process.head("default")), "2", "what has lain there for so long is not taken");
+}
+
 #[test]
 fn the_gauges_show_version_and_age() {
     let (_site, watched) = coordinator(29, 0, &[]);
