@@ -32,7 +32,8 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "gs", start: gcs, lacks: GOOGLE },
 ];
 
-const OF_S3: &str = "said of S3, whose server is the fastest: nothing in it depends on the store";
+const OF_S3: &str = "said of S3, whose server is the fastest: what it asks of a store, reading, listing and writing, other cases try here";
+const RACES: &str = "said of S3 and Azure; here put_new_race and replace_race try the conditional writes that it rests on, not the whole of it";
 const NO_REGIONS: &str = "it is about S3's region, and without credentials others ask the machine that they run on";
 
 const AZURE: &[(&str, &str)] = &[
@@ -46,8 +47,8 @@ const AZURE: &[(&str, &str)] = &[
 ];
 
 const GOOGLE: &[(&str, &str)] = &[
-    ("rewrap_killed", OF_S3),
-    ("several_rewraps_at_once", OF_S3),
+    ("rewrap_killed", RACES),
+    ("several_rewraps_at_once", RACES),
     ("checkpoints_come_and_go", OF_S3),
     ("sidecar_truncated", OF_S3),
     ("sidecar_swapped", OF_S3),
