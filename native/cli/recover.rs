@@ -26,7 +26,8 @@ use crate::verify::problems_in_json;
 Says what the key can open, rotates it unless that is done already, and seals every place that holds anything under it anew
 below DST, under its name. Nothing is deleted: restore from DST, and then delete the old state, which stays readable for
 whoever has the key. A version that a data key was rewrapped by leaves no trace where the .sealpoint-keys was deleted since:
-without a version, all that was ever under the key counts.
+without a version, all that was ever under the key counts. Refused are a place where nothing is sealed, and a key or a version
+that nothing there is under and no configured key service has.
 
 Exit status: 0 all is under new keys; 3 something could not be sealed anew, as was said; 1 it failed.
 
@@ -70,6 +71,7 @@ pub fn run(arguments: &Recover) -> Result<Answer> {
     let reach = reach(arguments)?;
     let watch = Watch::of(reach.progress(), arguments.reporting.progress)?;
     let exposed = roots.iter().map(|root| recover::exposure(&reach, &compromised, root)).collect::<Result<Vec<_>>>()?;
+    recover::check_known(&reach, &compromised, &exposed)?;
     drop(watch);
     // Whoever interrupted the look in its last moment wants nothing to be rotated.
     reach.check()?;

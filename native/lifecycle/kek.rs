@@ -1,6 +1,6 @@
 //! Key-encryption keys by the names that files and people give them, and what the key services say of their versions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -140,6 +140,54 @@ impl Keks {
     /// Every tenant and its keys.
     pub fn all(&self) -> impl Iterator<Item = (&String, &Arc<Kek>)> {
         self.tenants.iter().flat_map(|(tenant, keks)| keks.iter().map(move |kek| (tenant, kek)))
+    }
+
+    /// Refuses a key, or a version of one, that none of these is by and that no configured key service has: an answer about
+    /// it would be one about a slip of the pen.
+    pub fn check_known<'w>(&self, name: &KekName, wrappings: impl IntoIterator<Item = &'w Wrapping>) -> Result<()> {
+        let mut used = BTreeSet::new();
+        for wrapping in wrappings {
+            if name.names(wrapping) {
+                return Ok(());
+            }
+            used.insert((wrapping.kek.as_str(), wrapping.version.as_str()));
+        }
+        let kek = &name.kek;
+        let mut configured = self.all().filter(|(_, known)| known.name.as_ref().is_ok_and(|known| known == kek));
+        match (configured.next(), &name.version) {
+            (Some(_), None) => Ok(()),
+            (Some((_, known)), Some(version)) => {
+                let versions = known.versions.as_ref().map_err(Error::clone)?;
+                if versions.iter().any(|known| known.id == *version) {
+                    return Ok(());
+                }
+                let known: Vec<_> = versions.iter().map(|version| version.id.as_str()).collect();
+                Err(Kind::KeyVersionNotFound.error(format_args!(
+                    "key '{kek}' has no version '{version}', and no file is under it: it has {}",
+                    known.join(", ")
+                )))
+            }
+            (None, version) => {
+                // It may be one that did not tell its name.
+                if let Some(error) = self.all().find_map(|(_, kek)| kek.name.as_ref().err()) {
+                    return Err(error.clone());
+                }
+                let versions: Vec<_> =
+                    used.iter().filter(|(used, _)| used == kek).map(|(_, version)| *version).collect();
+                if let (Some(version), false) = (version, versions.is_empty()) {
+                    return Err(Kind::KeyVersionNotFound.error(format_args!(
+                        "no file is under version '{version}' of the key '{kek}', and none is configured by that name: the files are under {}",
+                        versions.join(", ")
+                    )));
+                }
+                let used: BTreeSet<_> = used.into_iter().map(|(kek, _)| kek).collect();
+                let files = if used.is_empty() { "" } else { ": the files are under " };
+                Err(Kind::KeyNotFound.error(format_args!(
+                    "no file is under a key '{kek}', and none is configured by that name{files}{}",
+                    Vec::from_iter(used).join(", ")
+                )))
+            }
+        }
     }
 
     /// Why some versions are [`State::Unknown`].

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 
 use super::checkpoint::Checkpoint;
-use super::kek::KekName;
+use super::kek::{KekName, Keks};
 use super::problem::{Problem, What};
 use super::reach::Reach;
-use super::survey::{Found, is_keyless, look, survey};
+use super::survey::{Count, Found, is_keyless, look, survey};
 use crate::envelope::{DataKeyId, Head, Parsed, Slot, sidecar};
 use crate::error::{Kind, Result};
 use crate::flink::METADATA;
@@ -29,12 +29,21 @@ pub struct Exposure {
     pub bytes: u64,
     /// Files of which it could not be found out.
     pub problems: Vec<Problem>,
+    /// What data keys there are wrapped by, the compromised key or not.
+    wrappings: BTreeSet<Wrapping>,
 }
 
 /// Looks at the head of every file at or below `root`, and of those that checkpoints there need from elsewhere, and at the
-/// sidecars.
+/// sidecars. Refuses a place where nothing is, or nothing is sealed: it is the wrong one.
 pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result<Exposure> {
-    let mut found = Exposure { root: root.clone(), data_keys: 0, files: 0, bytes: 0, problems: Vec::new() };
+    let mut found = Exposure {
+        root: root.clone(),
+        data_keys: 0,
+        files: 0,
+        bytes: 0,
+        problems: Vec::new(),
+        wrappings: BTreeSet::new(),
+    };
     reach.progress().begin("listing", "files", 0);
     let mut files = 0;
     // The two kinds of file that say something of others.
@@ -44,12 +53,13 @@ pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result
         [METADATA, sidecar::FILE_NAME].contains(&object.location.name())
     })?;
     let elsewhere = elsewhere(reach, root, &listed, &mut found.problems);
-    let beside = beside(reach, compromised, root, &listed, &elsewhere, &mut found.problems)?;
+    let beside = beside(reach, compromised, &listed, &elsewhere, &mut found)?;
     drop(listed);
     let mut exposed: BTreeSet<DataKeyId> = BTreeSet::new();
     let mut count = |file: Found| match file {
         Found::Sealed(sealed) => {
             let id = sealed.head.bound.data_key_id;
+            found.wrappings.extend(sealed.head.slots.iter().map(Wrapping::of));
             if sealed.head.slots.iter().any(|slot| wraps(compromised, slot)) || beside.contains(&id) {
                 exposed.insert(id);
                 found.files += 1;
@@ -62,12 +72,13 @@ pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result
         // Nothing can be read of it by anybody.
         Found::Unfinished(_) | Found::Gone(_) => {}
     };
-    let store = reach.store(root)?;
+    let (store, mut place) = (reach.store(root)?, Count::default());
     reach.progress().begin("reading heads", "files", files + elsewhere.len() as u64);
     reach.wait(async {
         let mut found = survey(&store, std::slice::from_ref(root));
         while let Some(file) = found.next().await {
             reach.progress().add(1);
+            place.add(&file);
             count(file);
         }
         Ok(())
@@ -78,9 +89,37 @@ pub fn exposure(reach: &Reach, compromised: &KekName, root: &Location) -> Result
             count(reach.engine().wait(look(&reach.store(place)?, object)));
         }
     }
+    let partial = found.not_looked_into().next().is_some();
+    place.check(root, partial, partial)?;
     found.data_keys = exposed.len() as u64;
     found.problems.sort_by(|a, b| a.error.message().cmp(b.error.message()));
     Ok(found)
+}
+
+impl Exposure {
+    /// Problems that may hide more: what is in clear hides nothing.
+    fn not_looked_into(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.what != What::Plaintext)
+    }
+}
+
+/// Refuses a key, or a version of one, that no configured key service has and that nothing in these places is under: of a
+/// name that is mistyped, nothing is exposed anywhere.
+pub fn check_known(reach: &Reach, compromised: &KekName, exposed: &[Exposure]) -> Result<()> {
+    let wrappings = || exposed.iter().flat_map(|exposure| &exposure.wrappings);
+    if wrappings().any(|wrapping| compromised.names(wrapping)) {
+        return Ok(());
+    }
+    let keks = reach.wait(async { Ok(Keks::ask(reach.engine().keys().clients()).await) })?;
+    keks.check_known(compromised, wrappings()).map_err(|error| {
+        match exposed.iter().find_map(|exposure| exposure.not_looked_into().next()) {
+            // It may be under it.
+            Some(problem) => {
+                error.kind().error(format_args!("{error}; not everything could be looked into: {problem}"))
+            }
+            None => error,
+        }
+    })
 }
 
 /// The files that the checkpoints among these need, and that do not lie at or below `root`: those that a job's share.
@@ -121,15 +160,14 @@ pub fn check_sealing(reach: &Reach, compromised: &KekName, place: &Location) -> 
 fn beside(
     reach: &Reach,
     compromised: &KekName,
-    root: &Location,
     listed: &[Object],
     elsewhere: &BTreeSet<Location>,
-    problems: &mut Vec<Problem>,
+    found: &mut Exposure,
 ) -> Result<BTreeSet<DataKeyId>> {
     let listed = listed.iter().map(|object| object.location.clone());
     let mut places: BTreeSet<Location> = listed.filter(|place| place.name() == sidecar::FILE_NAME).collect();
-    let mut directories = BTreeSet::from([root.clone()]);
-    for place in elsewhere.iter().chain([root]) {
+    let mut directories = BTreeSet::from([found.root.clone()]);
+    for place in elsewhere.iter().chain([&found.root]) {
         let parent = place.parent();
         directories.extend(parent.as_ref().and_then(Location::parent));
         directories.extend(parent);
@@ -140,7 +178,8 @@ fn beside(
     for place in places {
         let Some(bytes) = reach.small(&place)? else { continue };
         let (entries, sound) = sidecar::salvage(&bytes);
-        problems.extend(sound.err().map(|error| Problem::from(error.at(&place))));
+        found.problems.extend(sound.err().map(|error| Problem::from(error.at(&place))));
+        found.wrappings.extend(entries.iter().flat_map(|entry| &entry.slots).map(Wrapping::of));
         let under = entries.iter().filter(|entry| entry.slots.iter().any(|slot| wraps(&any_version, slot)));
         ids.extend(under.map(|entry| entry.data_key_id));
     }

@@ -32,6 +32,20 @@ pub enum Found {
     Unreadable(Option<Object>, Error),
 }
 
+impl Found {
+    /// Where it is; `None` for what could not be listed.
+    pub fn location(&self) -> Option<&Location> {
+        let object = match self {
+            Found::Sealed(sealed) => &sealed.object,
+            Found::Plain(object) | Found::Foreign(object, _) | Found::Unfinished(object) | Found::Gone(object) => {
+                object
+            }
+            Found::Unreadable(object, _) => object.as_ref()?,
+        };
+        Some(&object.location)
+    }
+}
+
 /// A sealed file, as it says itself: nothing of it is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
@@ -50,6 +64,34 @@ impl Sealed {
         let (full, around) = (layout.frame_len(layout.chunk_size) as u64, (layout.front + layout.tag) as u64);
         let rest = (frames % full).saturating_sub(around);
         Some(frames / full * layout.chunk_size as u64 + rest)
+    }
+}
+
+/// How many files were found at or below a place, and how many of them are sealed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Count {
+    files: u64,
+    sealed: u64,
+}
+
+impl Count {
+    /// Takes one in.
+    pub fn add(&mut self, found: &Found) {
+        self.files += u64::from(found.location().is_some());
+        self.sealed += u64::from(matches!(found, Found::Sealed(_)));
+    }
+
+    /// Refuses a place where nothing is, and one where nothing is sealed: an answer about it would be one about the wrong
+    /// place. `unlisted` if there may be more files, and `partial` if more of them may be sealed.
+    pub fn check(self, place: &Location, unlisted: bool, partial: bool) -> Result<()> {
+        if self.files == 0 && !unlisted {
+            return Err(Kind::NotFound.error(format_args!("{place}: there is no file at or below it")));
+        }
+        if self.sealed == 0 && !partial {
+            return Err(Kind::NotSealed
+                .error(format_args!("{place}: none of its {} files is sealed: is it the right place?", self.files)));
+        }
+        Ok(())
     }
 }
 

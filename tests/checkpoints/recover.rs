@@ -49,6 +49,55 @@ pub fn compromised(fixture: &Fixture) {
 }
 
 #[test]
+fn what_is_asked_wrongly_is_never_answered_by_nothing_is_exposed() {
+    let fixture = Fixture::new();
+    checkpoint(&fixture);
+    fixture.write("plain/a", b"in clear");
+    fs::create_dir(fixture.path("empty")).unwrap();
+    let keyring = fs::read(fixture.path("keyring")).unwrap();
+    for (name, place, words) in [
+        ("sealpoint@1", "nowhere", &["nowhere: there is no file at or below it"][..]),
+        ("sealpoint@1", "empty", &["empty: there is no file at or below it"]),
+        ("sealpoint@1", "plain", &["plain: none of its 1 files is sealed"]),
+        ("sealpoint@9", "job", &["key 'sealpoint' has no version '9'", "it has 1"]),
+        ("other", "job", &["no file is under a key 'other'", "the files are under sealpoint"]),
+        ("other@1", "job", &["no file is under a key 'other'", "the files are under sealpoint"]),
+    ] {
+        for more in [&["--dry-run"][..], &["--to", "new"], &["--dry-run", "job/chk-5"]] {
+            let (code, out, err) = fixture.run(&[&["recover", "--compromised", name, place], more].concat());
+            assert!(code == Some(1) && out.is_empty(), "{name} {place} {more:?}: {code:?} {out}");
+            assert!(words.iter().all(|words| err.contains(words)), "{name} {place} {more:?}: {err}");
+        }
+    }
+    // A file that could not be looked into may be under it.
+    let head = fs::read(fixture.path(SHARED)).unwrap();
+    fixture.write("ha/damaged", &[&head[..40], &[0xff; 600]].concat());
+    let (code, _, err) = fixture.run(&["recover", "--compromised", "other", "--dry-run", "job", "ha"]);
+    assert!(code == Some(1) && err.contains("'other'") && err.contains("ha/damaged"), "{code:?} {err}");
+    assert!(fs::read(fixture.path("keyring")).unwrap() == keyring && !fixture.path("new").exists());
+}
+
+#[test]
+fn a_compromised_key_need_not_be_configured_and_one_that_is_need_not_be_in_use() {
+    let fixture = Fixture::new();
+    let record = fixture.engine().encrypt("", b"a record").unwrap();
+    fixture.write("ha/completedCheckpoint01", &record);
+    fixture.keyring(&["rotate"]);
+    let exposed = |name: &str| fixture.json(&["recover", "--compromised", name, "--dry-run", "ha"]);
+    let (code, report) = exposed("sealpoint@2");
+    assert_eq!((code, &report["exposed"][0]["files"]), (Some(0), &json!(0)), "{report}");
+    fixture.keyring(&["add", "--key", "other"]);
+    let config = fs::read_to_string(fixture.path("sealpoint.toml")).unwrap();
+    fs::write(fixture.path("sealpoint.toml"), config + "kms.local.key = 'other'\n").unwrap();
+    for (name, files) in [("sealpoint", 1), ("sealpoint@1", 1), ("other", 0), ("other@1", 0)] {
+        let (code, report) = exposed(name);
+        assert_eq!((code, &report["exposed"][0]["files"]), (Some(0), &json!(files)), "{name}: {report}");
+    }
+    let (code, _, err) = fixture.run(&["recover", "--compromised", "sealpoint@2", "--dry-run", "ha"]);
+    assert!(code == Some(1) && err.contains("no file is under version '2' of the key 'sealpoint'"), "{code:?} {err}");
+}
+
+#[test]
 fn a_version_that_only_an_earlier_sidecar_had_counts_as_well() {
     let fixture = Fixture::new();
     checkpoint(&fixture);

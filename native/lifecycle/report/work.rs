@@ -13,12 +13,12 @@ use super::{Needed, Needs, Report, Unproven};
 use crate::engine::EncryptionEngine;
 use crate::envelope::sidecar::Entry;
 use crate::envelope::{Head, Opener, Slot};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::flink::METADATA;
 use crate::keys::Wrapping;
 use crate::lifecycle::kek::{KekName, Keks};
 use crate::lifecycle::progress::Progress;
-use crate::lifecycle::survey::{Found, PARALLEL, Sealed, survey};
+use crate::lifecycle::survey::{Count, Found, PARALLEL, Sealed, survey};
 use crate::store::{Location, Store};
 
 /// What is known so far.
@@ -28,8 +28,8 @@ pub struct Work<'e> {
     pub keks: Keks,
     pub live: Live,
     tallies: Tallies,
-    /// Files at or below each place, and sealed ones among them.
-    places: HashMap<Location, (u64, u64)>,
+    /// What lies at or below each place.
+    places: HashMap<Location, Count>,
     /// By which other slots those under the key that was asked about are to be opened, by a hash of all their slots: what
     /// opens in one directory need not in another, though it has the same names there.
     others: HashMap<u64, Others>,
@@ -97,18 +97,9 @@ impl<'e> Work<'e> {
     }
 
     fn count(&mut self, found: &Found, roots: &[Location]) {
-        let (location, is_sealed) = match found {
-            Found::Sealed(sealed) => (&sealed.object.location, true),
-            Found::Plain(object) | Found::Foreign(object, _) | Found::Unfinished(object) | Found::Gone(object) => {
-                (&object.location, false)
-            }
-            Found::Unreadable(Some(object), _) => (&object.location, false),
-            Found::Unreadable(None, _) => return,
-        };
+        let Some(location) = found.location() else { return };
         for root in roots.iter().filter(|root| location.below(root).is_some()) {
-            let (files, sealed) = self.places.entry(root.clone()).or_default();
-            *files += 1;
-            *sealed += u64::from(is_sealed);
+            self.places.entry(root.clone()).or_default().add(found);
         }
     }
 
@@ -169,58 +160,16 @@ impl<'e> Work<'e> {
 
     /// Nobody needs a key where nothing is.
     fn check_places(&self, roots: &[Location]) -> Result<()> {
-        for root in roots {
-            let (files, sealed) = self.places.get(root).copied().unwrap_or_default();
-            if files == 0 && self.report.unreadable.is_empty() {
-                return Err(Kind::NotFound.error(format_args!("{root}: there is no file at or below it")));
-            }
-            if sealed == 0 && !self.report.is_partial() {
-                return Err(Kind::NotSealed
-                    .error(format_args!("{root}: none of its {files} files is sealed: is it the right place?")));
-            }
-        }
-        Ok(())
+        let (unlisted, partial) = (self.report.unreadable.count > 0, self.report.is_partial());
+        let count = |root| self.places.get(root).copied().unwrap_or_default();
+        roots.iter().try_for_each(|root| count(root).check(root, unlisted, partial))
     }
 
     /// Nobody needs a key that does not exist.
     fn check_asked(&self) -> Result<()> {
         let Some(name) = &self.asked else { return Ok(()) };
         let rows = self.tallies.rows(&self.keks);
-        if rows.iter().any(|row| name.names(&row.wrapping)) {
-            return Ok(());
-        }
-        let known = |kek: &str| {
-            let mut keks = self.keks.all().filter(|(_, known)| known.name.as_ref().is_ok_and(|name| name == kek));
-            keks.next().map(|(_, kek)| kek)
-        };
-        match (known(&name.kek), &name.version) {
-            (Some(_), None) => Ok(()),
-            (Some(kek), Some(version)) => {
-                let versions = kek.versions.as_ref().map_err(Error::clone)?;
-                if versions.iter().any(|known| known.id == *version) {
-                    return Ok(());
-                }
-                let known: Vec<_> = versions.iter().map(|version| version.id.as_str()).collect();
-                Err(Kind::KeyVersionNotFound.error(format_args!(
-                    "key '{}' has no version '{version}', and no file is under it: it has {}",
-                    name.kek,
-                    known.join(", ")
-                )))
-            }
-            (None, _) => {
-                // It may be one that did not tell its name.
-                if let Some(error) = self.keks.all().find_map(|(_, kek)| kek.name.as_ref().err()) {
-                    return Err(error.clone());
-                }
-                let mut known: Vec<_> = rows.into_iter().map(|row| row.wrapping.kek).collect();
-                known.dedup();
-                Err(Kind::KeyNotFound.error(format_args!(
-                    "no file is under a key '{}', and none is configured by that name: the files are under {}",
-                    name.kek,
-                    known.join(", ")
-                )))
-            }
-        }
+        self.keks.check_known(name, rows.iter().map(|row| &row.wrapping))
     }
 
     /// Sees that what is said to open by another slot does, once for all files that have the same slots.
