@@ -19,7 +19,7 @@ use crate::verify::problems_in_json;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Run it with the configuration, as the user and on the machine that the restored job will have. It reads the head of each
-file, unwraps each data key once, tries each permission, and changes nothing.
+file, unwraps each data key once, compares the manifest as checkpoint.manifest says, tries each permission, and changes nothing.
 
 Exit status: 0 it would; 3 it would not, as was said; 1 it could not be found out.
 

@@ -107,6 +107,14 @@ impl Manifest {
         Ok(Some(decode(file.reader()).map_err(|error| error.at(&location))?))
     }
 
+    /// That there must be one in a checkpoint's directory, and is none.
+    pub fn missing(directory: &Location) -> Problem {
+        let location = directory.join(FILE_NAME);
+        What::Missing.problem(Kind::NotFound.error(format_args!(
+            "{location}: there is no manifest, and one is required. If there was one, somebody deleted it. If there never was, and you trust what lies there, `sealpoint verify --write-manifest` gives it one"
+        )))
+    }
+
     /// Writes it into the checkpoint's directory, in the place of one that is there.
     pub fn write(&self, reach: &Reach, directory: &Location) -> Result<()> {
         let mut writer = SealedWriter::new(reach, &directory.join(FILE_NAME), Some(FILE_NAME))?;

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::Checkpoint;
+use super::manifest::Manifest;
 use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{ENDS, SealedFile};
 use super::sidecars::Within;
+use crate::config::CheckpointManifest;
 use crate::envelope::{DataKeyId, Head};
 use crate::error::{Kind, Result};
 use crate::flink::METADATA;
@@ -59,7 +61,8 @@ pub struct Permission {
     pub missing: Option<String>,
 }
 
-/// Tries whatever a restore of this checkpoint or savepoint would need, and changes nothing.
+/// Tries whatever a restore of this checkpoint or savepoint would need, and changes nothing. Its manifest is compared as a
+/// JobManager of the same configuration would.
 pub fn preflight(reach: &Reach, clients: &Clients, checkpoint: &Location) -> Result<Preflight> {
     let directory = match checkpoint.name() {
         METADATA => checkpoint.parent().unwrap_or_else(|| checkpoint.clone()),
@@ -72,23 +75,23 @@ pub fn preflight(reach: &Reach, clients: &Clients, checkpoint: &Location) -> Res
     })?;
     let mut found =
         Preflight { directory, files: 1, data_keys: Vec::new(), permissions: Vec::new(), problems: Vec::new() };
-    let mut keys = Keys::default();
+    let (mut keys, mut opened) = (Keys::default(), Vec::new());
     match Checkpoint::load(reach, &object) {
         Ok(checkpoint) => {
             keys.add(&checkpoint.metadata_head, true);
             found.files += checkpoint.files.len() as u64;
             found.problems = checkpoint.problems;
             reach.progress().begin("reading heads", "files", checkpoint.files.len() as u64);
-            let mut opened = vec![(metadata.clone(), checkpoint.metadata_head.bound.data_key_id)];
+            opened.push(Opened::of(metadata, object.size, &checkpoint.metadata_head));
             reach.parallel(
                 checkpoint.files.keys(),
                 |place| (place, look(reach, place)),
                 |(place, (head, problem))| {
                     reach.progress().add(1);
-                    if let Some(head) = &head {
+                    if let Some((size, head)) = &head {
                         keys.add(head, problem.is_none());
                         if problem.is_none() {
-                            opened.push((place.clone(), head.bound.data_key_id));
+                            opened.push(Opened::of(place.clone(), *size, head));
                         }
                     }
                     found.problems.extend(problem);
@@ -96,11 +99,12 @@ pub fn preflight(reach: &Reach, clients: &Clients, checkpoint: &Location) -> Res
                 },
             )?;
             let mut within = Within::new(reach);
-            found.problems.extend(opened.iter().filter_map(|(place, id)| within.check(place, *id)));
+            found.problems.extend(opened.iter().filter_map(|file| within.check(&file.place, file.data_key_id)));
         }
         // Which other files there are, nobody can know.
         Err(problem) => found.problems.push(problem),
     }
+    found.problems.extend(by_manifest(reach, &found.directory, &opened));
     found.data_keys = keys.0.into_values().collect();
     let tenants: BTreeSet<&str> = found.data_keys.iter().map(|key| key.tenant.as_str()).collect();
     found.permissions = reach.engine().wait(permissions(clients, &tenants));
@@ -125,6 +129,38 @@ impl Preflight {
     }
 }
 
+/// A file whose head was opened.
+struct Opened {
+    place: Location,
+    data_key_id: DataKeyId,
+    sealed_len: u64,
+    /// By which a manifest knows the file.
+    commitment: [u8; 32],
+}
+
+impl Opened {
+    fn of(place: Location, sealed_len: u64, head: &Head) -> Opened {
+        Opened { place, data_key_id: head.bound.data_key_id, sealed_len, commitment: *head.commitment() }
+    }
+}
+
+/// Why a JobManager of this configuration would refuse the checkpoint by its manifest, or because there is none.
+fn by_manifest(reach: &Reach, directory: &Location, opened: &[Opened]) -> Vec<Problem> {
+    let policy = reach.engine().config().checkpoint_manifest;
+    if policy == CheckpointManifest::None {
+        return Vec::new();
+    }
+    match Manifest::read(reach, directory) {
+        Ok(Some(manifest)) => {
+            let check = |file: &Opened| manifest.check(directory, &file.place, file.sealed_len, &file.commitment);
+            opened.iter().filter_map(check).collect()
+        }
+        Ok(None) if policy == CheckpointManifest::Require => vec![Manifest::missing(directory)],
+        Ok(None) => Vec::new(),
+        Err(problem) => vec![problem],
+    }
+}
+
 #[derive(Default)]
 struct Keys(BTreeMap<DataKeyId, DataKeyUse>);
 
@@ -140,8 +176,8 @@ impl Keys {
     }
 }
 
-/// The head of a file, opened: its data key is asked for once, however many files are under it.
-fn look(reach: &Reach, place: &Location) -> (Option<Head>, Option<Problem>) {
+/// The length and the head of a file, opened: its data key is asked for once, however many files are under it.
+fn look(reach: &Reach, place: &Location) -> (Option<(u64, Head)>, Option<Problem>) {
     let object: Object = match reach.stat(place) {
         Ok(Some(object)) => object,
         Ok(None) => {
@@ -151,8 +187,8 @@ fn look(reach: &Reach, place: &Location) -> (Option<Head>, Option<Problem>) {
         Err(error) => return (None, Some(error.into())),
     };
     match SealedFile::open(reach, &object, ENDS) {
-        Ok(file) => (Some(file.head), None),
-        Err(problem) => (SealedFile::head(reach, &object).ok(), Some(problem)),
+        Ok(file) => (Some((object.size, file.head)), None),
+        Err(problem) => (SealedFile::head(reach, &object).ok().map(|head| (object.size, head)), Some(problem)),
     }
 }
 

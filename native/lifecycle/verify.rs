@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::{Checkpoint, Length};
-use super::manifest::{self, Manifest};
+use super::manifest::Manifest;
 use super::problem::{Problem, What};
 use super::reach::Reach;
 use super::sealed_file::{ENDS, SealedFile, THROUGH};
@@ -283,9 +283,7 @@ fn verdict(
         }
         Ok(None) => {
             if manifests == Manifests::Require {
-                let text =
-                    format_args!("{}: there is no manifest, and one is required", directory.join(manifest::FILE_NAME));
-                problems.push(What::Missing.problem(Kind::NotFound.error(text)));
+                problems.push(Manifest::missing(&directory));
             }
             false
         }

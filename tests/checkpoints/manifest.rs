@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fixture::{Fixture, plaintext, problems};
 use super::whole::{EXCLUSIVE, MERGED, SHARED, checkpoint, describe};
@@ -40,6 +40,60 @@ pub fn replaced(fixture: &Fixture) {
     }
     fs::remove_file(fixture.path(MANIFEST)).unwrap();
     assert_eq!(fixture.json(&["verify", "job/chk-5"]).0, Some(0), "what a manifest is for");
+}
+
+#[test]
+fn a_restore_that_the_jobmanager_would_refuse_by_its_manifest_is_not_said_to_work() {
+    let fixture = Fixture::new();
+    checkpoint(&fixture);
+    let config = fs::read_to_string(fixture.path("sealpoint.toml")).unwrap();
+    let preflight = |policy: &str| {
+        fs::write(fixture.path("sealpoint.toml"), format!("{config}checkpoint.manifest = '{policy}'\n")).unwrap();
+        let (code, report) = fixture.json(&["preflight", "--savepoint", "job/chk-5"]);
+        assert_eq!(report["clear"], json!(code == Some(0)), "{report}");
+        let problems = report["problems"].as_array().unwrap().iter();
+        let text = |problem: &Value, field: &str| problem[field].as_str().unwrap().to_owned();
+        (code, problems.map(|problem| (text(problem, "problem"), text(problem, "message"))).collect::<Vec<_>>())
+    };
+    let works = (Some(0), Vec::new());
+    let refused = |(code, problems): (Option<i32>, Vec<(String, String)>), what: &str, words: &str| {
+        let as_told = problems.len() == 1 && problems[0].0 == what && problems[0].1.contains(words);
+        assert!(code == Some(3) && as_told, "{what}: {code:?} {problems:?}");
+    };
+    // Without one.
+    assert_eq!(preflight("none"), works);
+    assert_eq!(preflight("write"), works);
+    refused(preflight("require"), "missing", "chk-5/.sealpoint-manifest: there is no manifest, and one is required");
+    let (code, out, _) = fixture.run(&["preflight", "--savepoint", "job/chk-5"]);
+    assert!(code == Some(3) && out.ends_with("the restore would not work\n"), "{code:?} {out}");
+    // With the right one.
+    assert_eq!(fixture.json(&["verify", "--write-manifest", "job/chk-5"]).0, Some(0));
+    let manifest = fs::read(fixture.path(MANIFEST)).unwrap();
+    for policy in ["none", "write", "require"] {
+        assert_eq!(preflight(policy), works, "{policy}");
+    }
+    // With one that cannot be believed.
+    fixture.write(MANIFEST, &manifest[..manifest.len() - 1]);
+    assert_eq!(preflight("none"), works);
+    refused(preflight("write"), "truncated", MANIFEST);
+    fixture.write(MANIFEST, &manifest);
+    // A file of another length than it was: what is wrong inside shows once it is read.
+    let whole = fs::read(fixture.path(EXCLUSIVE)).unwrap();
+    fixture.write(EXCLUSIVE, &[&whole[..], b"x"].concat());
+    assert_eq!(preflight("none"), works);
+    refused(preflight("write"), "replaced", EXCLUSIVE);
+    fixture.write(EXCLUSIVE, &whole);
+    // A file, and then the metadata, replaced by others of their names.
+    fixture.seal(&fixture.engine(), SHARED, &plaintext(200_000, 99));
+    assert_eq!(preflight("none"), works);
+    for policy in ["write", "require"] {
+        refused(preflight(policy), "replaced", SHARED);
+    }
+    fs::remove_file(fixture.path(MANIFEST)).unwrap();
+    write_manifest(&fixture);
+    describe(&fixture, &fixture.engine());
+    assert_eq!(preflight("none"), works);
+    refused(preflight("write"), "replaced", "_metadata");
 }
 
 #[test]
