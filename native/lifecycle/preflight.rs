@@ -102,12 +102,17 @@ pub fn preflight(reach: &Reach, clients: &Clients, checkpoint: &Location) -> Res
             found.problems.extend(opened.iter().filter_map(|file| within.check(&file.place, file.data_key_id)));
         }
         // Which other files there are, nobody can know.
-        Err(problem) => found.problems.push(problem),
+        Err(problem) => {
+            if let Ok(head) = SealedFile::head(reach, &object) {
+                keys.add(&head, false);
+            }
+            found.problems.push(problem);
+        }
     }
     found.problems.extend(by_manifest(reach, &found.directory, &opened));
     found.data_keys = keys.0.into_values().collect();
     let tenants: BTreeSet<&str> = found.data_keys.iter().map(|key| key.tenant.as_str()).collect();
-    found.permissions = reach.engine().wait(permissions(clients, &tenants));
+    found.permissions = reach.engine().wait(permissions(clients, &tenants, &mut found.problems));
     found.problems.sort_by(|a, b| a.error.message().cmp(b.error.message()));
     Ok(found)
 }
@@ -192,8 +197,9 @@ fn look(reach: &Reach, place: &Location) -> (Option<(u64, Head)>, Option<Problem
     }
 }
 
-/// What sealing and opening for these tenants need of each of their key services.
-async fn permissions(clients: &Clients, tenants: &BTreeSet<&str>) -> Vec<Permission> {
+/// What sealing and opening for these tenants need of each of their key services. That one did not answer says nothing of
+/// what it allows, and is a problem.
+async fn permissions(clients: &Clients, tenants: &BTreeSet<&str>, problems: &mut Vec<Problem>) -> Vec<Permission> {
     let mut found = Vec::new();
     for tenant in tenants {
         let clients = clients.get(*tenant).map_or(&[][..], Vec::as_slice);
@@ -204,15 +210,24 @@ async fn permissions(clients: &Clients, tenants: &BTreeSet<&str>) -> Vec<Permiss
                     Need::Fallback => clients.len() > 1,
                     Need::Care => false,
                 };
-                if needed {
-                    found.push(Permission {
-                        tenant: (*tenant).to_owned(),
-                        provider: client.provider().to_owned(),
-                        kek: client.key_id().to_owned(),
-                        name: probe.permission.to_string(),
-                        missing: probe.outcome.err().map(|error| error.message().to_owned()),
-                    });
+                if !needed {
+                    continue;
                 }
+                let missing = match probe.outcome {
+                    Err(error) if error.may_pass() => {
+                        let place = format_args!("{} '{}': {}", client.provider(), client.key_id(), probe.permission);
+                        problems.push(What::Unchecked.problem(error.at(place)));
+                        continue;
+                    }
+                    outcome => outcome.err().map(|error| error.message().to_owned()),
+                };
+                found.push(Permission {
+                    tenant: (*tenant).to_owned(),
+                    provider: client.provider().to_owned(),
+                    kek: client.key_id().to_owned(),
+                    name: probe.permission,
+                    missing,
+                });
             }
         }
     }

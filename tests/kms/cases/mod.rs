@@ -7,7 +7,7 @@ mod lifecycle;
 mod network;
 mod stacked;
 pub mod throttled;
-mod tool;
+pub mod tool;
 mod wrapping;
 
 use crate::fixture::Fixture;

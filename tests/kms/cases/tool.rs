@@ -39,10 +39,15 @@ pub struct Tool {
 impl Tool {
     pub fn new(fixture: &Fixture, key: &str) -> Tool {
         let tool = Tool { folder: TempDir::new().expect("temporary files can be made") };
-        tool.configured(&fixture.complete(&fixture.settings(key), fixture.route()));
+        tool.take_settings(fixture, &fixture.settings(key));
         fs::create_dir(tool.folder.path().join("store")).expect("the folder is ours");
         tool.write("plain", "state");
         tool
+    }
+
+    /// Goes to the key service with these settings from now on.
+    pub fn take_settings(&self, fixture: &Fixture, settings: &Pairs) {
+        self.configured(&fixture.complete(settings, fixture.route()));
     }
 
     /// From now on this is the configuration.

@@ -5,11 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use sealpoint::error::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::admin::{Admin, ROOT, documented, unique};
 use super::{bao, kubernetes};
+use crate::cases::tool::Tool;
 use crate::cases::{Case, Needs};
 use crate::child::Child;
 use crate::client::Client;
@@ -29,6 +30,11 @@ pub const CASES: &[Case] = &[
     case("token_file_is_read_again", "a new token in the file is taken at once", replaced),
     case("token_without_default_policy", "a token that may not ask about itself works", without_default),
     case("policies", "the documented policies allow what they should and nothing else", policies),
+    case(
+        "missing_before_a_restore",
+        "`sealpoint preflight` names each permission that a restore, and the checkpoints after it, would miss",
+        missing_before_a_restore,
+    ),
     case("no_key_is_created", "wrapping under a missing key creates none, whatever the token may do", no_upsert),
     case("a_deleted_key_stays_deleted", "a key that was deleted while it was in use is not made anew", deleted),
     case(
@@ -229,6 +235,39 @@ fn policies(fixture: &Fixture) {
     ok(job_manager.rotate());
     fails(job_manager.set_version_enabled("1", false), Kind::AccessDenied);
     ok(administrator.set_version_enabled("1", false));
+}
+
+fn missing_before_a_restore(fixture: &Fixture) {
+    let (key, _) = fixture.fresh();
+    let tool = Tool::new(fixture, &key);
+    tool.checkpoint("store/chk-7");
+    let arguments = ["preflight", "--savepoint", &tool.path("store/chk-7")];
+    assert!(tool.run(0, &arguments).contains("the restore would work"));
+    for (permission, settings) in fixture.service().denials(&key, fixture.route()) {
+        tool.take_settings(fixture, &settings);
+        let said = tool.run(3, &arguments);
+        let missing: Vec<&str> = said.lines().filter(|line| line.contains("MISSING default/vault")).collect();
+        assert!(missing.len() == 1 && missing[0].contains(&permission), "without {permission}: {said}");
+        assert!(said.contains("the restore would not work\n"), "{said}");
+        let output =
+            tool.sealpoint().args(arguments).arg("--json").output().expect("the tool was built with this test");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("it is one document");
+        assert_eq!((output.status.code(), &report["clear"]), (Some(3), &json!(false)), "{report}");
+        for tried in report["permissions"].as_array().expect("a list") {
+            assert_eq!(
+                tried["missing"].is_string(),
+                tried["permission"] == permission,
+                "without {permission}: {report}"
+            );
+        }
+    }
+    // A service that is away says nothing of what it allows.
+    tool.take_settings(fixture, &fixture.settings(&key));
+    tool.configure("kms.attempts = 2\n");
+    fixture.network().inject(fixture.service().throttled(1));
+    let said = tool.run(1, &arguments);
+    assert!(said.contains("could not be found out") && !said.contains("MISSING default/vault"), "{said}");
+    fixture.network().clear();
 }
 
 fn no_upsert(fixture: &Fixture) {
