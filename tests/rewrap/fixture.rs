@@ -1,11 +1,13 @@
 //! A keyring, a configuration, and a store of files sealed by processes that are gone: a folder, or another store.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::StreamExt;
 use sealpoint::Result;
 use sealpoint::config::EncryptionConfig;
 use sealpoint::engine::EncryptionEngine;
@@ -13,10 +15,11 @@ use sealpoint::envelope::{Head, Parsed, Slot, sidecar};
 use sealpoint::kms::local::{Keyring, KeyringFile};
 use sealpoint::lifecycle::progress::Progress;
 use sealpoint::lifecycle::rewrap::{Options, Report, rewrap};
-use sealpoint::store::Location;
+use sealpoint::store::{Location, Store};
 use sealpoint::stream::{OpenStream, read_head, sidecars_beside};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::elsewhere::Elsewhere;
 
@@ -189,6 +192,39 @@ impl Site {
 
     fn keyring(&self, change: impl FnOnce(&mut Keyring) -> Result<()>) {
         self.keyring_file().update(change).unwrap();
+    }
+}
+
+/// What a listing of the store tells of its sidecars, while others write them.
+pub struct Seen {
+    store: Store,
+    root: Location,
+    runtime: Runtime,
+}
+
+impl Seen {
+    pub fn new(site: &Site) -> Seen {
+        let root = site.place("store");
+        let options = site.elsewhere.as_ref().map(|elsewhere| elsewhere.options.clone()).unwrap_or_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Seen { store: Store::open(&root, &options).unwrap(), root, runtime }
+    }
+
+    /// When each was written.
+    pub fn sidecars(&self) -> BTreeMap<Location, SystemTime> {
+        self.runtime.block_on(async {
+            let mut found = BTreeMap::new();
+            let mut listed = self.store.list(&self.root).await;
+            while let Some(object) = listed.next().await {
+                // A file that was just renamed may be missed, and seen the next time.
+                if let Ok(object) = object
+                    && object.location.name() == sidecar::FILE_NAME
+                {
+                    found.insert(object.location, object.modified);
+                }
+            }
+            found
+        })
     }
 }
 
