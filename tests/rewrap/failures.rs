@@ -1,17 +1,20 @@
 //! What can go wrong, and what is then said and done: the rest goes on, the failure is listed, and the exit status is 1.
 
-use std::fs;
-use std::process::Output;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use sealpoint::lifecycle::rewrap::Options;
+use serde_json::Value;
 
 use crate::fixture::{CLI, Site};
 use crate::mounts;
 
 #[test]
-fn a_version_that_is_disabled_half_way_is_named_and_the_rest_is_done() {
+fn a_version_that_is_disabled_before_is_named_and_the_rest_is_done() {
     let site = Site::new();
     site.seal(&["old/a"]);
     site.rotate("sealpoint");
@@ -32,6 +35,62 @@ fn a_version_that_is_disabled_half_way_is_named_and_the_rest_is_done() {
         (code, json["data_keys"]["renewed"].as_u64(), json["data_keys"]["current"].as_u64()),
         (Some(0), Some(1), Some(1))
     );
+}
+
+#[test]
+fn a_version_that_is_disabled_half_way_ends_nothing_and_once_it_is_enabled_the_same_command_does_the_rest() {
+    let site = Site::new();
+    let names: Vec<String> = (1..=9).map(|number| format!("savepoint-{number}/state")).collect();
+    names.iter().for_each(|name| site.seal(&[name]));
+    site.rotate("sealpoint");
+    // Four directories are worked on at once: all but the first of them wait, with their data keys renewed, and so does
+    // the fifth, until this test lets go. The others are not begun.
+    let hold = |number: u32| {
+        let file = File::create(site.path(&format!("store/savepoint-{number}/.sealpoint-keys.lock"))).unwrap();
+        file.lock().unwrap();
+        file
+    };
+    let held: Vec<File> = (2..=5).map(hold).collect();
+    let command = || {
+        let mut command = site.command(&["rewrap", "--json", "store"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut run = command();
+    while site.sidecars().is_empty() {
+        assert!(run.try_wait().unwrap().is_none(), "it ended before it wrote anything");
+        thread::sleep(Duration::from_millis(1));
+    }
+    site.set_enabled("sealpoint", 1, false);
+    drop(held);
+    let output = run.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = |of: &str| json["data_keys"][of].as_u64().unwrap();
+    let (renewed, failed) = (count("renewed"), count("failed"));
+    assert!(renewed >= 1 && failed >= 4 && renewed + failed == 9, "{said}");
+    for failure in json["failures"].as_array().unwrap() {
+        assert!(failure["code"] == 42 && failure["error"].as_str().unwrap().contains("version 1"), "{failure}");
+    }
+
+    // What is named is what does not open, and nothing else.
+    let written: Vec<PathBuf> = site.sidecars().iter().map(|path| path.parent().unwrap().to_owned()).collect();
+    assert_eq!(written.len() as u64, renewed, "{said}");
+    let unopened = site.unopened();
+    assert_eq!(unopened.len() as u64, failed, "{unopened:?}");
+    for name in names {
+        let path = site.path("store").join(name);
+        let (path, is_written) = (path.to_str().unwrap(), written.contains(&path.parent().unwrap().to_owned()));
+        let is_named = said.contains(path);
+        let opens = !unopened.iter().any(|line| line.starts_with(path));
+        assert!((is_named, opens) == (!is_written, is_written), "{path}: {is_named} {opens} {said}");
+    }
+
+    site.set_enabled("sealpoint", 1, true);
+    assert_eq!(command().wait_with_output().unwrap().status.code(), Some(0));
+    site.set_enabled("sealpoint", 1, false);
+    assert_eq!(site.unopened(), Vec::<String>::new());
 }
 
 #[test]
