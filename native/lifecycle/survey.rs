@@ -1,4 +1,4 @@
-//! What lies in a store, told by the heads of the files: one read of each, and no key.
+//! What lies in a store, told by the heads of the files: one read of each, two of a long one, and no key.
 
 use futures_util::stream::{BoxStream, StreamExt};
 

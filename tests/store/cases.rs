@@ -12,6 +12,7 @@ use crate::checkpoints::{compromised_key, preflight_of_a_restore, replaced_file,
 use crate::life::key_version_ends;
 use crate::proxy::Tls;
 use crate::refused::{nowhere_and_nobody, reader_only, refused_tool, throttled_tool};
+use crate::requests::one_read_of_each_head;
 use crate::retirement::shredded_tenant;
 use crate::rewrap::{
     checkpoints_come_and_go, rewrap_killed, several_rewraps_at_once, sidecar_rolled_back, sidecar_swapped,
@@ -69,6 +70,7 @@ cases![
     nowhere_and_nobody,
     reader_only,
     throttled_tool,
+    one_read_of_each_head,
 ];
 
 fn bytes(text: &str) -> Bytes {

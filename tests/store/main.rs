@@ -17,6 +17,7 @@ mod life;
 #[path = "../kms/proxy.rs"]
 mod proxy;
 mod refused;
+mod requests;
 mod retirement;
 mod rewrap;
 mod servers;

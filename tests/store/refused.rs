@@ -12,14 +12,14 @@ use crate::rewrap::site;
 use crate::servers::{Fixture, Variable};
 
 /// A run of the tool that is under way.
-struct Run {
+pub struct Run {
     arguments: Vec<String>,
     child: Child,
 }
 
 impl Run {
     /// With these variables set otherwise; an empty value takes one away.
-    fn start(site: &Site, changes: &[Variable], arguments: &[&str]) -> Run {
+    pub fn start(site: &Site, changes: &[Variable], arguments: &[&str]) -> Run {
         let mut command = site.command(arguments);
         for (name, value) in changes {
             if value.is_empty() {
@@ -34,7 +34,7 @@ impl Run {
 
     /// It ended so, and said these words; what it said.
     #[track_caller]
-    fn ended(self, code: i32, words: &[&str]) -> String {
+    pub fn ended(self, code: i32, words: &[&str]) -> String {
         let output = self.child.wait_with_output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{:?}: {said}", self.arguments);

@@ -43,6 +43,7 @@ const AZURE: &[(&str, &str)] = &[
     ("sidecar_rolled_back", OF_S3),
     ("what_is_wrong_with_a_checkpoint", OF_S3),
     ("compromised_key", OF_S3),
+    ("one_read_of_each_head", OF_S3),
     ("nowhere_and_nobody", NO_REGIONS),
 ];
 
@@ -58,6 +59,7 @@ const GOOGLE: &[(&str, &str)] = &[
     ("shredded_tenant", OF_S3),
     ("nowhere_and_nobody", NO_REGIONS),
     ("throttled_tool", OF_S3),
+    ("one_read_of_each_head", OF_S3),
 ];
 
 const FILES: &[(&str, &str)] = &[
@@ -86,6 +88,7 @@ const FILES: &[(&str, &str)] = &[
     ("nowhere_and_nobody", NO_REGIONS),
     ("reader_only", "tests/rewrap says it of files"),
     ("throttled_tool", "files are asked by no request"),
+    ("one_read_of_each_head", "files are asked by no request"),
 ];
 
 /// The account of Azurite that its documentation publishes.
