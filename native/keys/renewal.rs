@@ -93,14 +93,14 @@ impl Renewal {
         Ok(true)
     }
 
-    /// The data key of these slots, of which `section` is the encoding, wrapped anew: inside the service where it has
-    /// wrapped the key before, else by what it is. Slots of other keys stay, older versions of the same key go. Nothing
+    /// The data key of these slots, of which `section` is the encoding, wrapped anew: inside the service where it can do that
+    /// and has wrapped the key before, else by what it is. Slots of other keys stay, older versions of the same key go. Nothing
     /// is given out unless each new slot was unwrapped again and gave the same key.
     pub async fn renew(&self, id: DataKeyId, tenant: &str, slots: &[Slot], section: &[u8]) -> Result<Renewed> {
         let targets = self.targets(tenant)?;
         let context = self.service.policy.wrapping_context(id, tenant)?;
-        self.turn().await;
-        let data_key = self.service.unwrap_any(id, tenant, slots, section.to_vec()).await?.shared_secret();
+        let unwrapped = self.service.unwrap_any(id, tenant, slots, section.to_vec(), self.budget.as_ref()).await;
+        let data_key = unwrapped?.shared_secret();
         let mut renewed = Vec::new();
         for (_, client) in targets {
             renewed.push(self.wrap(client, &data_key, slots, &context).await.map_err(|error| at(error, client))?);
@@ -122,15 +122,25 @@ impl Renewal {
         slots: &[Slot],
         context: &EncryptionContext,
     ) -> Result<Slot> {
-        self.turn().await;
-        let wrapped = match slots.iter().find(|slot| is_own(slot, client)) {
-            Some(own) => match client.rewrap(&wrapped_key(own), context).await {
-                // The version that wrapped it may be gone: another slot gave the key.
-                Err(error) if !error.may_pass() => client.encrypt(data_key, context).await,
-                outcome => outcome,
-            },
-            None => client.encrypt(data_key, context).await,
-        }?;
+        let own = slots.iter().find(|slot| client.rewraps_inside() && is_own(slot, client));
+        let inside = match own {
+            Some(own) => {
+                self.turn().await;
+                match client.rewrap(&wrapped_key(own), context).await {
+                    // The version that wrapped it may be gone: another slot gave the key.
+                    Err(error) if !error.may_pass() => None,
+                    outcome => Some(outcome?),
+                }
+            }
+            None => None,
+        };
+        let wrapped = match inside {
+            Some(wrapped) => wrapped,
+            None => {
+                self.turn().await;
+                client.encrypt(data_key, context).await?
+            }
+        };
         if !client.opens(&wrapped.kek) {
             return Err(Kind::WrappedKey.error(format_args!(
                 "the data key came back wrapped by '{}', which is not the configured key",

@@ -18,6 +18,7 @@ use crate::keys::hedge::{self, Ask};
 use crate::keys::outage::OutageGauge;
 use crate::keys::policy::Policy;
 use crate::keys::rotation::KeyRotationManager;
+use crate::kms::over::Budget;
 use crate::kms::{Clients, KeySpec, KmsClient, WrappedKey};
 use crate::metrics::EncryptionMetrics;
 use crate::secret::Secret;
@@ -153,7 +154,7 @@ impl KeyService {
         let (service, tenant, slots, section) = (Arc::clone(self), tenant.to_owned(), slots.to_vec(), section.to_vec());
         let patience = self.patience_for(slots.len());
         self.spawn(async move {
-            let outcome = service.unwrap_any(id, &tenant, &slots, section).await;
+            let outcome = service.unwrap_any(id, &tenant, &slots, section, None).await;
             answer.give(outcome.map(Arc::new));
         });
         receive.recv_timeout(patience).unwrap_or_else(|_| {
@@ -161,18 +162,34 @@ impl KeyService {
         })
     }
 
-    /// Asks the tenant's clients in their configured order, each for the slots that are its own. Runs on the runtime thread.
-    pub async fn unwrap_any(&self, id: DataKeyId, tenant: &str, slots: &[Slot], section: Vec<u8>) -> Result<DataKey> {
+    /// Asks the tenant's clients in their configured order, each for the slots that are its own, and each once its turn in
+    /// the budget has come. Runs on the runtime thread.
+    pub async fn unwrap_any(
+        &self,
+        id: DataKeyId,
+        tenant: &str,
+        slots: &[Slot],
+        section: Vec<u8>,
+        budget: Option<&Arc<Budget>>,
+    ) -> Result<DataKey> {
         let context = Arc::new(self.policy.wrapping_context(id, tenant)?);
         let pairs = self.clients_of(tenant).iter().flat_map(|client| {
             let own = move |slot: &&Slot| slot.provider == client.provider() && client.opens(&slot.kek);
             slots.iter().filter(own).map(move |slot| (client, slot))
         });
         let (clients, asks): (Vec<_>, Vec<_>) = pairs
-            .map(|(client, slot)| (Arc::clone(client), decrypt(Arc::clone(client), slot, Arc::clone(&context))))
+            .enumerate()
+            .map(|(at, (client, slot))| {
+                let ask = decrypt(Arc::clone(client), slot, Arc::clone(&context));
+                // The first one's turn is waited for before, so that nobody is asked because of that wait.
+                (Arc::clone(client), in_turn(ask, budget.filter(|_| at > 0)))
+            })
             .unzip();
         if clients.is_empty() {
             return Err(Kind::KeyNotAllowed.error("no slot of the file is under a configured key"));
+        }
+        if let Some(budget) = budget {
+            budget.turn().await;
         }
         let opened = self.first_success(asks).await;
         let (_, secret) =
@@ -255,6 +272,14 @@ fn decrypt(client: Arc<dyn KmsClient>, slot: &Slot, context: Arc<EncryptionConte
         let secret = client.decrypt(&wrapped, &context).await?;
         check_length(&secret, &*client)?;
         Ok(secret)
+    })
+}
+
+fn in_turn<T: 'static>(ask: Ask<T>, budget: Option<&Arc<Budget>>) -> Ask<T> {
+    let Some(budget) = budget.cloned() else { return ask };
+    Box::pin(async move {
+        budget.turn().await;
+        ask.await
     })
 }
 

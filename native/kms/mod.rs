@@ -100,6 +100,11 @@ pub trait KmsClient: Send + Sync + fmt::Debug {
         self.encrypt(&plaintext, context).await
     }
 
+    /// True if [`rewrap`](Self::rewrap) is one call, inside the service; else it unwraps and wraps, which are two.
+    fn rewraps_inside(&self) -> bool {
+        false
+    }
+
     /// Disables a version, so that nothing under it can be opened, or enables it again.
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         let _ = (version, enabled);

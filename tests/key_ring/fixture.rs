@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -136,6 +136,8 @@ impl Drop for Runtime {
 pub struct Line {
     pub client: LocalHsmClient,
     fault: Mutex<Option<Error>>,
+    /// When each call came, and on which thread.
+    pub times: Mutex<Vec<(ThreadId, tokio::time::Instant)>>,
     pub hold: AtomicBool,
     pub wrong_length: AtomicUsize,
     pub panics: AtomicBool,
@@ -154,6 +156,7 @@ impl Line {
         Arc::new(Line {
             client,
             fault: Mutex::default(),
+            times: Mutex::default(),
             hold: AtomicBool::new(false),
             wrong_length: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
@@ -177,6 +180,7 @@ impl Line {
     /// A call answers only once it is let go; the runtime goes on.
     async fn pass(&self, calls: &AtomicUsize) -> Result<()> {
         calls.fetch_add(1, SeqCst);
+        self.times.lock().push((thread::current().id(), tokio::time::Instant::now()));
         while self.hold.load(SeqCst) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -209,6 +213,10 @@ impl KmsClient for Line {
             false => self.client.rewrap(wrapped, context).await,
             true => self.client.encrypt(&Secret::random(32)?, context).await,
         }
+    }
+
+    fn rewraps_inside(&self) -> bool {
+        true
     }
 
     async fn decrypt(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<Secret> {

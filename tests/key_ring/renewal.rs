@@ -7,6 +7,7 @@ use sealpoint::Result;
 use sealpoint::envelope::{Head, Slot, encode_slots, slots};
 use sealpoint::error::Kind;
 use sealpoint::keys::{Renewal, Renewed, Target};
+use sealpoint::kms::over::Budget;
 
 use crate::fixture::{Line, Process, Site};
 
@@ -178,6 +179,38 @@ fn a_version_that_is_disabled_is_named_and_so_is_a_service_that_is_away() {
     assert!(error.message().contains("version 1"), "{error}");
     process.line.cut(Kind::KmsThrottled);
     assert_eq!(process.renew(&head).unwrap_err().kind(), Kind::KmsThrottled);
+}
+
+/// `--kms-rate`, on a clock that stands still but for what is slept.
+#[test]
+fn each_call_to_a_key_service_waits_for_its_turn_also_where_a_renewal_takes_more_than_usual() {
+    let site = Site::with_fallback();
+    let head = site.process(&[]).head("default");
+    let process = site.process_with_fallback(&[], |_, _| {});
+    let before = process.renew(&head).unwrap().section;
+    site.rotate("sealpoint");
+    for (enabled, calls) in [(true, 5), (false, 7)] {
+        // Of a disabled version two calls fail: its unwrap, and its rewrap.
+        site.set_enabled("sealpoint", 1, enabled);
+        let process = site.process_with_fallback(&[], |_, _| {});
+        let renewal = process.ring.renewal(Target::All, Some(Budget::new(1))).unwrap();
+        let slots = slots::parse(&before).unwrap();
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let start = clock.block_on(async {
+            let start = tokio::time::Instant::now();
+            let renew = || renewal.renew(head.bound.data_key_id, "default", &slots, &before);
+            let renewed = futures_util::future::join_all([renew(), renew(), renew()]).await;
+            assert!(renewed.iter().all(Result::is_ok), "{renewed:?}");
+            start
+        });
+        let lines = [&process.line, process.fallback.as_ref().unwrap()];
+        // The key ring draws data keys for itself meanwhile, on its own thread.
+        let all = lines.iter().flat_map(|line| line.times.lock().clone());
+        let here = all.filter(|(thread, _)| *thread == std::thread::current().id());
+        let mut came: Vec<u64> = here.map(|(_, time)| (time - start).as_secs()).collect();
+        came.sort_unstable();
+        assert_eq!(came, (0..3 * calls).collect::<Vec<_>>(), "one call a second");
+    }
 }
 
 #[test]

@@ -261,6 +261,10 @@ impl KmsClient for AwsKmsClient {
         Ok(WrappedKey { kek, version: named(answer.destination_key_material_id), bytes })
     }
 
+    fn rewraps_inside(&self) -> bool {
+        true
+    }
+
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         let verb = if enabled { "enable" } else { "disable" };
         Err(Kind::Unsupported.error(format_args!(

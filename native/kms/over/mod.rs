@@ -208,6 +208,10 @@ impl<A: Around> KmsClient for Over<A> {
         self.call(Operation::Rewrap, &|| self.inner.rewrap(wrapped, context)).await
     }
 
+    fn rewraps_inside(&self) -> bool {
+        self.inner.rewraps_inside()
+    }
+
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         self.call(Operation::SetVersionEnabled, &|| self.inner.set_version_enabled(version, enabled)).await
     }

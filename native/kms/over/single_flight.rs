@@ -88,6 +88,10 @@ impl KmsClient for SingleFlight {
         self.inner.rewrap(wrapped, context).await
     }
 
+    fn rewraps_inside(&self) -> bool {
+        self.inner.rewraps_inside()
+    }
+
     async fn set_version_enabled(&self, version: &str, enabled: bool) -> Result<()> {
         self.inner.set_version_enabled(version, enabled).await
     }
