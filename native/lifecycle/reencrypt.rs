@@ -345,12 +345,17 @@ fn finished(reach: &Reach, present: &Object, expected: &Digest, old: &Head) -> b
 /// Reads back what was written, and removes it if it is not the same.
 fn compare(reach: &Reach, place: &Location, written: &Digest) -> Result<()> {
     let object = reach.stat(place)?.ok_or_else(|| Kind::Io.error(format_args!("{place} was written and is gone")))?;
-    let (found, _) = Digest::read(reach, &object)?;
-    if found == *written {
-        return Ok(());
-    }
+    let why = match Digest::read(reach, &object) {
+        Ok((found, _)) if found == *written => return Ok(()),
+        Ok(_) => "another file was written there".to_owned(),
+        Err(error) => match error.kind() {
+            Kind::Truncated | Kind::Integrity | Kind::Malformed | Kind::NotSealed => error.message().to_owned(),
+            _ => return Err(error),
+        },
+    };
     reach.engine().wait(reach.store(place)?.delete(place))?;
-    Err(Kind::Io.error(format_args!("{place}: the store gives back other bytes than were written; they were removed")))
+    Err(Kind::Io
+        .error(format_args!("{place}: the store gives back other bytes than were written; they were removed ({why})")))
 }
 
 /// The tenant of a file is part of its state's protection: it is not changed by moving the file.

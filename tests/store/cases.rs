@@ -8,7 +8,9 @@ use sealpoint::error::Kind;
 use sealpoint::store::{Location, Replaced, Store, StoreOptions};
 use serde_json::json;
 
-use crate::checkpoints::{compromised_key, preflight_of_a_restore, replaced_file, what_is_wrong_with_a_checkpoint};
+use crate::checkpoints::{
+    compromised_key, preflight_of_a_restore, replaced_file, what_is_wrong_with_a_checkpoint, written_and_not_given_back,
+};
 use crate::life::key_version_ends;
 use crate::proxy::Tls;
 use crate::refused::{nowhere_and_nobody, reader_only, refused_tool, throttled_tool};
@@ -71,6 +73,7 @@ cases![
     reader_only,
     throttled_tool,
     one_read_of_each_head,
+    written_and_not_given_back,
 ];
 
 fn bytes(text: &str) -> Bytes {

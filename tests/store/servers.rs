@@ -44,6 +44,7 @@ const AZURE: &[(&str, &str)] = &[
     ("what_is_wrong_with_a_checkpoint", OF_S3),
     ("compromised_key", OF_S3),
     ("one_read_of_each_head", OF_S3),
+    ("written_and_not_given_back", OF_S3),
     ("nowhere_and_nobody", NO_REGIONS),
 ];
 
@@ -60,6 +61,7 @@ const GOOGLE: &[(&str, &str)] = &[
     ("nowhere_and_nobody", NO_REGIONS),
     ("throttled_tool", OF_S3),
     ("one_read_of_each_head", OF_S3),
+    ("written_and_not_given_back", OF_S3),
 ];
 
 const FILES: &[(&str, &str)] = &[
@@ -89,6 +91,7 @@ const FILES: &[(&str, &str)] = &[
     ("reader_only", "tests/rewrap says it of files"),
     ("throttled_tool", "files are asked by no request"),
     ("one_read_of_each_head", "files are asked by no request"),
+    ("written_and_not_given_back", "files are asked by no request"),
 ];
 
 /// The account of Azurite that its documentation publishes.

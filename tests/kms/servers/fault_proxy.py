@@ -22,6 +22,7 @@ A fault:
         {"hang": true}               the request is read and never answered
         {"drop": true}               the request is read and the connection closed
         {"cut": true}                the server's answer breaks off in the middle of its body
+        {"flip": true}               a bit in the middle of the body is another one
         {"truncate": true}           half of the body, under a Content-Length that says that this is all
         {"set": [["path", "to", "field"], value, ...]}    fields of the server's JSON answer, replaced
         {"date": -86400}             seconds that the Date of the server's answer is off
@@ -164,6 +165,9 @@ class Listener:
             answer.set_fields(action["set"])
         if "date" in action:
             answer.put("Date", email.utils.formatdate(time.time() + action["date"], usegmt=True))
+        if "flip" in action and answer.body:
+            at = len(answer.body) // 2
+            answer.body = answer.body[:at] + bytes([answer.body[at] ^ 1]) + answer.body[at + 1 :]
         if "truncate" in action:
             answer.body = answer.body[: len(answer.body) // 2]
         whole = answer.encode(sized=method != "HEAD")

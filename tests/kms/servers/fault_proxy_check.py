@@ -96,6 +96,10 @@ def main(port, folder):
     proxy.injected(at, {"set": [["key"], "xyz", ["nested", "a"], 2, ["not", "there"], 3]})
     body = json.loads(proxy.request(at)[2])
     assert (body["key"], body["nested"], "not" in body) == ("xyz", {"a": 2}, False), body
+    proxy.injected(at, {"flip": True})
+    flipped = proxy.request(at)[2]
+    proxy.order(op="clear", port=at)
+    assert sum(one != other for one, other in zip(flipped, proxy.request(at)[2], strict=True)) == 1
     proxy.injected(at, {"truncate": True})
     fails(ValueError, json.loads, proxy.request(at)[2])
     proxy.injected(at, {"cut": True})
@@ -112,7 +116,7 @@ def main(port, folder):
     assert 86_000 < time.time() - date < 87_000, date
 
     counts = proxy.order(op="counts", port=at)["counts"]
-    assert counts["POST /kept"] == 2 and counts["POST /path Target"] == 10, counts
+    assert counts["POST /kept"] == 2 and counts["POST /path Target"] == 12, counts
     proxy.order(op="close", port=at)
     fails(ConnectionRefusedError, proxy.request, at)
 
