@@ -43,7 +43,7 @@ pub struct Arguments {
     /// The name again, where nobody is there to type it
     #[arg(long, value_name = "KEK@VERSION", requires = "force")]
     confirm: Option<String>,
-    /// How long after a rotation a process may still seal under the version before; twice data-key.max-age by default
+    /// How long after a rotation a process may still seal under the version before; by default twice data-key.max-age, and 3 h more with Google, 1 h with kms.azure.wrap-locally
     #[arg(long, value_name = "TIME", value_parser = config::duration)]
     settle: Option<Duration>,
     /// Say what would be done, and do nothing

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::config::EncryptionConfig;
+use crate::config::{EncryptionConfig, KmsProvider};
 use crate::engine::EncryptionEngine;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Wrapping;
@@ -21,10 +21,26 @@ pub struct Candidate {
     kek: Arc<Kek>,
 }
 
-/// For how long a version may still be sealed under after another one has taken its place: a data key may lie ready for
-/// `data-key.max-age`, and be sealed with for as long again.
+/// For how long a version may still be sealed under after another one has taken its place: the old one may be handed out for
+/// a while, and a data key lie ready for `data-key.max-age` and be sealed with for as long again.
 pub fn settle(config: &EncryptionConfig) -> Duration {
-    config.data_key.max_age * 2
+    let fallbacks = config.kms_fallbacks.iter().map(|slot| &slot.provider);
+    let handed_out = std::iter::once(&config.kms_provider).chain(fallbacks).map(handed_out).max();
+    config.data_key.max_age * 2 + handed_out.unwrap_or_default()
+}
+
+/// For how long the old version may be handed out after a rotation.
+fn handed_out(service: &KmsProvider) -> Duration {
+    const HOUR: Duration = Duration::from_secs(3600);
+    match service {
+        // What Google promises for exceptional cases.
+        KmsProvider::GcpKms(_) => 3 * HOUR,
+        // For so long a public key is believed while the vault does not answer.
+        KmsProvider::AzureKeyVault(vault) if vault.wrap_locally => HOUR,
+        KmsProvider::AwsKms(_) | KmsProvider::AzureKeyVault(_) | KmsProvider::Vault(_) | KmsProvider::LocalHsm(_) => {
+            Duration::ZERO
+        }
+    }
 }
 
 impl Candidate {
@@ -128,4 +144,31 @@ fn unknown(keks: &Keks, name: &KekName) -> Error {
         name.kek,
         known.join(", ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_hands_out_the_old_version_for_a_while_is_waited_for() {
+        let vault = [("kms.azure.vault-url", "https://v.vault.azure.net"), ("kms.azure.key-name", "k")];
+        let google = [
+            ("kms.fallbacks", "google"),
+            ("kms.fallback.google.provider", "gcp"),
+            ("kms.fallback.google.gcp.project", "p"),
+            ("kms.fallback.google.gcp.location", "europe-west1"),
+            ("kms.fallback.google.gcp.key-ring", "r"),
+            ("kms.fallback.google.gcp.key-name", "k"),
+        ];
+        let local = [("kms.azure.wrap-locally", "true")];
+        let hours = |pairs: &[&[(&str, &str)]]| {
+            let pairs = pairs.concat().into_iter().chain([("kms.provider", "azure"), ("data-key.max-age", "2 h")]);
+            let config = EncryptionConfig::from_pairs(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
+            settle(&config.unwrap()).as_secs() / 3600
+        };
+        assert_eq!(hours(&[&vault]), 4);
+        assert_eq!(hours(&[&vault, &local]), 5);
+        assert_eq!(hours(&[&vault, &local, &google]), 7);
+    }
 }

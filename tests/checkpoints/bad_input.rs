@@ -57,7 +57,7 @@ fn a_place_that_cannot_be_reached_is_told_before_anything_is_done() {
 }
 
 #[test]
-fn a_version_that_is_disabled_or_gone_half_way_is_named_and_what_is_done_is_kept() {
+fn a_version_that_is_disabled_or_gone_is_named_and_what_is_done_is_kept() {
     let fixture = Fixture::new();
     checkpoint(&fixture);
     let keyring = fs::read(fixture.path("keyring")).unwrap();

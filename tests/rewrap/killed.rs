@@ -30,6 +30,8 @@ pub fn everything_opens_after_each_kill(site: &Site, kills: u32) {
     let (seen, mut random, mut version) = (Seen::new(site), Random(0x2545_F491_4F6C_DD1D), 2);
     // How many kills left something to do, and how many of them came after so many sidecars of that run.
     let (mut early, mut runs, mut after) = (0, 0, BTreeMap::<usize, u32>::new());
+    // Slow enough to be killed anywhere, also where whoever kills is slow.
+    let mut rate = 250;
     let mut left = SIDECARS;
     while early < kills {
         if left < 2 {
@@ -45,7 +47,7 @@ pub fn everything_opens_after_each_kill(site: &Site, kills: u32) {
         let some = if early % 4 == 0 { 0 } else { 1 + random.below(left as u64 - 1) as usize };
         let longer = Duration::from_millis(random.below(if some == 0 { 200 } else { 30 }));
         runs += 1;
-        let status = killed(site, &seen, some, longer);
+        let status = killed(site, &seen, rate, some, longer);
         assert!(matches!(status.code(), None | Some(0)), "run {runs} failed by itself: {status}");
 
         assert_eq!(site.unopened(), Vec::<String>::new(), "after run {runs}");
@@ -54,6 +56,8 @@ pub fn everything_opens_after_each_kill(site: &Site, kills: u32) {
         if status.code().is_none() && left > 0 {
             early += 1;
             *after.entry(before - left).or_default() += 1;
+        } else {
+            rate = (rate * 19 / 20).max(40);
         }
         assert!(runs < 3 * kills + 20, "only {early} of {runs} runs were killed before they were through: {after:?}");
     }
@@ -69,9 +73,8 @@ pub fn everything_opens_after_each_kill(site: &Site, kills: u32) {
 }
 
 /// What became of a run that was killed this much later than it had written so many sidecars.
-fn killed(site: &Site, seen: &Seen, some: usize, longer: Duration) -> ExitStatus {
-    // Slow enough to be killed anywhere.
-    let mut command = site.command(&["rewrap", "--store-rate", "250", "store"]);
+fn killed(site: &Site, seen: &Seen, rate: u32, some: usize, longer: Duration) -> ExitStatus {
+    let mut command = site.command(&["rewrap", "--store-rate", &rate.to_string(), "store"]);
     let before = seen.sidecars();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let written = || seen.sidecars().iter().filter(|(place, at)| before.get(*place) != Some(*at)).count();
