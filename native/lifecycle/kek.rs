@@ -153,14 +153,16 @@ impl Keks {
             used.insert((wrapping.kek.as_str(), wrapping.version.as_str()));
         }
         let kek = &name.kek;
-        let mut configured = self.all().filter(|(_, known)| known.name.as_ref().is_ok_and(|known| known == kek));
-        match (configured.next(), &name.version) {
+        let named = |known: &&Arc<Kek>| known.name.as_ref().is_ok_and(|known| known == kek);
+        let configured: Vec<_> = self.all().map(|(_, known)| known).filter(named).collect();
+        match (configured.first(), &name.version) {
             (Some(_), None) => Ok(()),
-            (Some((_, known)), Some(version)) => {
-                let versions = known.versions.as_ref().map_err(Error::clone)?;
-                if versions.iter().any(|known| known.id == *version) {
+            (Some(known), Some(version)) => {
+                let has = |known: &&Arc<Kek>| known.versions.iter().flatten().any(|known| known.id == *version);
+                if configured.iter().any(has) {
                     return Ok(());
                 }
+                let versions = known.versions.as_ref().map_err(Error::clone)?;
                 let known: Vec<_> = versions.iter().map(|version| version.id.as_str()).collect();
                 Err(Kind::KeyVersionNotFound.error(format_args!(
                     "key '{kek}' has no version '{version}', and no file is under it: it has {}",

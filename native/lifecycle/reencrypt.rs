@@ -243,8 +243,8 @@ impl Plan {
         let mut writer = SealedWriter::new(reach, &to, Some(METADATA))?;
         let head = self.relocate(reach, object, &mut writer)?;
         check_tenant(&head, writer.head(), &to)?;
-        let written = writer.finish()?;
-        compare(reach, &to, &written)?;
+        let ours = *writer.head().commitment();
+        compare(reach, &to, &writer.finish()?, &ours)?;
         reach.progress().add_bytes(object.size);
         Ok(false)
     }
@@ -297,7 +297,8 @@ impl Copy {
             reach.progress().add_bytes(block.len() as u64);
             writer.append(block)
         })?;
-        compare(reach, &self.to, &writer.finish()?)?;
+        let ours = *writer.head().commitment();
+        compare(reach, &self.to, &writer.finish()?, &ours)?;
         Ok(false)
     }
 
@@ -342,17 +343,22 @@ fn finished(reach: &Reach, present: &Object, expected: &Digest, old: &Head) -> b
         && keys(&head) == keys(&now)
 }
 
-/// Reads back what was written, and removes it if it is not the same.
-fn compare(reach: &Reach, place: &Location, written: &Digest) -> Result<()> {
-    let object = reach.stat(place)?.ok_or_else(|| Kind::Io.error(format_args!("{place} was written and is gone")))?;
-    let why = match Digest::read(reach, &object) {
+/// Reads back what was written, and removes it if it is not the same. What somebody else has written there since, whose
+/// head has another commitment than `ours`, is left to them.
+fn compare(reach: &Reach, place: &Location, written: &Digest, ours: &[u8; 32]) -> Result<()> {
+    let gone = || Kind::Io.error(format_args!("{place} was written and is gone"));
+    let why = match Digest::read(reach, &reach.stat(place)?.ok_or_else(gone)?) {
         Ok((found, _)) if found == *written => return Ok(()),
-        Ok(_) => "another file was written there".to_owned(),
+        Ok(_) => "it opens, and holds something else".to_owned(),
         Err(error) => match error.kind() {
             Kind::Truncated | Kind::Integrity | Kind::Malformed | Kind::NotSealed => error.message().to_owned(),
             _ => return Err(error),
         },
     };
+    let now = reach.stat(place)?.ok_or_else(gone)?;
+    if SealedFile::head(reach, &now).is_ok_and(|head| head.commitment() != ours) {
+        return Err(Kind::Io.error(format_args!("{place}: somebody else writes there at the same time ({why})")));
+    }
     reach.engine().wait(reach.store(place)?.delete(place))?;
     Err(Kind::Io
         .error(format_args!("{place}: the store gives back other bytes than were written; they were removed ({why})")))

@@ -110,6 +110,12 @@ fn a_version_that_only_an_earlier_sidecar_had_counts_as_well() {
     let (code, report) = fixture.json(&["recover", "--compromised", "sealpoint@2", "job", "ha", "--dry-run"]);
     let files: Vec<_> = report["exposed"].as_array().unwrap().iter().map(|place| &place["files"]).collect();
     assert_eq!((code, files), (Some(0), vec![&json!(FILES.len() + 1), &json!(0)]), "{report}");
+    // Also once the key is gone altogether; what the metadata name beyond the place cannot be read then.
+    fixture.keyring(&["add", "--key", "other"]);
+    let config = fs::read_to_string(fixture.path("sealpoint.toml")).unwrap();
+    fs::write(fixture.path("sealpoint.toml"), config + "kms.local.key = 'other'\n").unwrap();
+    let (code, report) = fixture.json(&["recover", "--compromised", "sealpoint@2", "job", "--dry-run"]);
+    assert!(code == Some(3) && report["exposed"][0]["files"].as_u64() > Some(0), "{report}");
 }
 
 #[test]

@@ -101,11 +101,13 @@ impl<'s> Fixture<'s> {
                 complete.push((key.to_owned(), value));
             }
         };
-        add("kms.timeout", "30 s".to_owned());
+        // Calls to a module wait for each other, also for those that another case holds up.
+        let (attempt, all) = if self.route.is_some() || route.is_some() { ("20 s", "30 s") } else { ("60 s", "90 s") };
+        add("kms.timeout", all.to_owned());
         if patient {
             add("kms.connect-timeout", "15 s".to_owned());
         }
-        add("kms.attempt-timeout", "20 s".to_owned());
+        add("kms.attempt-timeout", attempt.to_owned());
         add("kms.calls-per-second", "10000".to_owned());
         if let Some(route) = route {
             add("kms.ca-file", route.ca_file().display().to_string());

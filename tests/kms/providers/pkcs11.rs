@@ -52,6 +52,7 @@ impl Provider for Pkcs11 {
             ("pending_deletion", "tokens delete keys at once"),
             ("retired_by_the_tool", ONE_PROCESS),
             ("shredded_by_the_tool", ONE_PROCESS),
+            ("moves_between_providers", ONE_PROCESS),
             ("destroying_denied", "whoever has the PIN may do everything"),
             ("automatic_rotation", "a token does nothing by itself"),
             ("rate_limit", "a token does not throttle"),

@@ -245,6 +245,11 @@ fn missing_before_a_restore(fixture: &Fixture) {
     assert!(tool.run(0, &arguments).contains("the restore would work"));
     for (permission, settings) in fixture.service().denials(&key, fixture.route()) {
         tool.take_settings(fixture, &settings);
+        // No restore rotates.
+        if permission.contains("/rotate") {
+            tool.run(0, &arguments);
+            continue;
+        }
         let said = tool.run(3, &arguments);
         let missing: Vec<&str> = said.lines().filter(|line| line.contains("MISSING default/vault")).collect();
         assert!(missing.len() == 1 && missing[0].contains(&permission), "without {permission}: {said}");
