@@ -164,6 +164,19 @@ impl Kind {
         })
     }
 
+    /// True if a key service, or the configuration of its keys, refuses what a data key is wrapped by, now and the next time.
+    pub const fn refuses_the_key(self) -> bool {
+        matches!(
+            self,
+            Kind::KeyNotAllowed
+                | Kind::KeyNotFound
+                | Kind::KeyVersionNotFound
+                | Kind::KeyDisabled
+                | Kind::KeyPendingDeletion
+                | Kind::WrappedKey
+        )
+    }
+
     /// An error of this kind.
     pub fn error(self, message: impl fmt::Display) -> Error {
         Error { kind: self, message: message.to_string(), retry_after: None }

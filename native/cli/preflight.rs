@@ -53,13 +53,17 @@ pub fn run(arguments: &Arguments) -> Result<Answer> {
     } else {
         print(&found);
     }
-    Ok(if found.is_incomplete() {
+    Ok(answer(&found))
+}
+
+fn answer(found: &Preflight) -> Answer {
+    if found.is_incomplete() {
         Answer::Failed
     } else if found.is_clear() {
         Answer::Yes
     } else {
         Answer::No
-    })
+    }
 }
 
 fn print(found: &Preflight) {
@@ -86,12 +90,10 @@ fn print(found: &Preflight) {
     for problem in &found.problems {
         say!("  {problem}");
     }
-    let verdict = if found.is_incomplete() {
-        "whether the restore would work could not be found out"
-    } else if found.is_clear() {
-        "the restore would work"
-    } else {
-        "the restore would not work"
+    let verdict = match answer(found) {
+        Answer::Yes => "the restore would work",
+        Answer::No => "the restore would not work",
+        Answer::Failed => "whether the restore would work could not be found out",
     };
     say!("{verdict}");
 }

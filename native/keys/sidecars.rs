@@ -105,7 +105,7 @@ fn may_be_renewed(kind: Kind) -> bool {
 /// The error of a file's own slots, with what could have helped.
 fn without_remedy(own: &Error, head: &Head, broken: &[Error]) -> Error {
     // Where a sidecar could not be looked into it is not known that nothing opens the file.
-    let unseen = broken.iter().find(|error| is_unseen(error)).filter(|_| is_final(own.kind()));
+    let unseen = broken.iter().find(|error| is_unseen(error)).filter(|_| own.kind().refuses_the_key());
     let mut text = own.message().to_owned();
     if matches!(own.kind(), Kind::KeyVersionNotFound | Kind::KeyDisabled | Kind::KeyPendingDeletion) {
         let wraps = head.slots.iter().map(|slot| {
@@ -130,12 +130,6 @@ fn without_remedy(own: &Error, head: &Head, broken: &[Error]) -> Error {
     }
     let reported = unseen.unwrap_or(own);
     reported.kind().error(text).after(reported.retry_after())
-}
-
-/// True if the key service refuses the slots, now and the next time.
-fn is_final(kind: Kind) -> bool {
-    use Kind::{KeyDisabled, KeyNotAllowed, KeyNotFound, KeyPendingDeletion, KeyVersionNotFound, WrappedKey};
-    matches!(kind, KeyDisabled | KeyNotAllowed | KeyNotFound | KeyPendingDeletion | KeyVersionNotFound | WrappedKey)
 }
 
 /// True if a sidecar may have the key, but the store does not show it or no key service answers.

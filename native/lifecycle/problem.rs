@@ -70,12 +70,7 @@ impl What {
             Kind::Integrity | Kind::Malformed => What::Damaged,
             Kind::NotSealed => What::Plaintext,
             Kind::UnsupportedVersion | Kind::SuiteNotAllowed | Kind::TenantNotAllowed => What::Foreign,
-            Kind::KeyNotAllowed
-            | Kind::KeyNotFound
-            | Kind::KeyVersionNotFound
-            | Kind::KeyDisabled
-            | Kind::KeyPendingDeletion
-            | Kind::WrappedKey => What::Key,
+            kind if kind.refuses_the_key() => What::Key,
             _ => What::Unchecked,
         }
     }
